@@ -1,0 +1,1 @@
+"""TensorIR: the immutable program representation. Read `expr`, then `stmt`, then `docs/ir.md`."""

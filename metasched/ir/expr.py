@@ -1,0 +1,513 @@
+"""Scalar expressions: the node classes and the builders that normalise while they build.
+
+Constructors never simplify; the functions at the end (and Python's operators) fold constants and
+drop neutral elements. Deeper algebra lives in `metasched.ir.simplify`.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Final, Literal, TypeAlias
+
+from metasched.errors import UsageError
+from metasched.ir.dtype import BOOL, FLOAT32, INT64, DType
+from metasched.ir.node import Node
+
+BinaryOp = Literal[
+    "add", "sub", "mul", "div", "floordiv", "floormod", "min", "max",
+    "eq", "ne", "lt", "le", "and", "or",
+]  # fmt: skip
+COMPARISONS: Final = frozenset({"eq", "ne", "lt", "le"})
+LOGICAL: Final = frozenset({"and", "or"})
+
+Intrinsic = Literal[
+    "exp", "log", "sqrt", "rsqrt", "erf", "tanh", "sigmoid", "abs", "floor", "round", "pow", "not"
+]
+INTRINSIC_ARITY: Final[dict[str, int]] = {
+    **dict.fromkeys(
+        ("exp", "log", "sqrt", "rsqrt", "erf", "tanh", "sigmoid", "abs", "floor", "round", "not"), 1
+    ),
+    "pow": 2,
+}
+
+
+class Expr(Node):
+    """Base of expressions; Python operators build, ``==`` compares structure."""
+
+    __slots__ = ()
+    dtype: DType
+
+    def __add__(self, other: ExprLike) -> Expr:
+        return add(self, other)
+
+    def __radd__(self, other: ExprLike) -> Expr:
+        return add(other, self)
+
+    def __sub__(self, other: ExprLike) -> Expr:
+        return sub(self, other)
+
+    def __rsub__(self, other: ExprLike) -> Expr:
+        return sub(other, self)
+
+    def __mul__(self, other: ExprLike) -> Expr:
+        return mul(self, other)
+
+    def __rmul__(self, other: ExprLike) -> Expr:
+        return mul(other, self)
+
+    def __truediv__(self, other: ExprLike) -> Expr:
+        return div(self, other)
+
+    def __rtruediv__(self, other: ExprLike) -> Expr:
+        return div(other, self)
+
+    def __floordiv__(self, other: ExprLike) -> Expr:
+        return floordiv(self, other)
+
+    def __rfloordiv__(self, other: ExprLike) -> Expr:
+        return floordiv(other, self)
+
+    def __mod__(self, other: ExprLike) -> Expr:
+        return floormod(self, other)
+
+    def __rmod__(self, other: ExprLike) -> Expr:
+        return floormod(other, self)
+
+    def __neg__(self) -> Expr:
+        return sub(const(0, self.dtype), self)
+
+    def __lt__(self, other: ExprLike) -> Expr:
+        return less(self, other)
+
+    def __le__(self, other: ExprLike) -> Expr:
+        return less_equal(self, other)
+
+    def __gt__(self, other: ExprLike) -> Expr:
+        return less(other, self)
+
+    def __ge__(self, other: ExprLike) -> Expr:
+        return less_equal(other, self)
+
+    def __bool__(self) -> bool:
+        raise UsageError(
+            f"the expression {self} has no truth value while a program is described; "
+            "use te.if_then_else, te.all or te.any"
+        )
+
+    def __str__(self) -> str:
+        from metasched.ir.printer import print_expr
+
+        return print_expr(self)
+
+
+ExprLike: TypeAlias = Expr | int | float
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Var(Expr):
+    """A named scalar: a loop variable, a block iteration variable, a size or a tile factor."""
+
+    name: str
+    dtype: DType = INT64
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Const(Expr):
+    """A number; ``value`` is a bool, int or float that fits ``dtype``."""
+
+    value: int | float
+    dtype: DType
+
+    def __post_init__(self) -> None:
+        # 1 == 1.0 == True in Python; the stored class must follow the dtype for equality to hold.
+        kind = float if self.dtype.is_float else bool if self.dtype.code == "bool" else int
+        object.__setattr__(self, "value", kind(self.value))
+
+    def __hash__(self) -> int:
+        return hash((self.value, self.dtype))
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Const) or self.dtype != other.dtype:
+            return False
+        same_nan = self.value != self.value and other.value != other.value
+        # 0.0 == -0.0 in Python, but not as a program's constant.
+        same_sign = math.copysign(1.0, self.value) == math.copysign(1.0, other.value)
+        return same_nan or (self.value == other.value and same_sign)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Binary(Expr):
+    """``a op b`` on operands of one dtype; comparisons and logic give bool."""
+
+    op: BinaryOp
+    a: Expr
+    b: Expr
+
+    def __post_init__(self) -> None:
+        if self.a.dtype != self.b.dtype:
+            raise UsageError(
+                f"'{self.op}' needs operands of one dtype, got {self.a.dtype} and "
+                f"{self.b.dtype}; convert one with te.cast"
+            )
+
+    @property
+    def dtype(self) -> DType:  # type: ignore[override]
+        """Type of the result: bool (with the operands' lanes) for comparisons."""
+        return BOOL.with_lanes(self.a.dtype.lanes) if self.op in COMPARISONS else self.a.dtype
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Call(Expr):
+    """A pure intrinsic of `INTRINSIC_ARITY` applied elementwise."""
+
+    fn: Intrinsic
+    args: tuple[Expr, ...]
+
+    @property
+    def dtype(self) -> DType:  # type: ignore[override]
+        """Type of the result, that of the first argument."""
+        return self.args[0].dtype
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Cast(Expr):
+    """``value`` converted to ``dtype`` (C rules; float to int truncates)."""
+
+    dtype: DType
+    value: Expr
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Select(Expr):
+    """``then`` where ``cond`` holds, else ``other``; only the taken side is evaluated.
+
+    So a load under a bounds check is safe.
+    """
+
+    cond: Expr
+    then: Expr
+    other: Expr
+
+    def __post_init__(self) -> None:
+        if self.then.dtype != self.other.dtype:
+            raise UsageError(
+                f"if_then_else needs branches of one dtype, got {self.then.dtype} and "
+                f"{self.other.dtype}; convert one with te.cast"
+            )
+
+    @property
+    def dtype(self) -> DType:  # type: ignore[override]
+        """Type of both branches."""
+        return self.then.dtype
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Buffer(Node):
+    """A row-major array in some memory scope; ``shape`` may hold symbolic sizes.
+
+    Scopes on CPUs: ``global`` (parameters and intermediates), ``local`` (private to a thread),
+    ``register`` (a named scalar or vector variable; lowered programs only).
+    """
+
+    name: str
+    shape: tuple[Expr, ...]
+    dtype: DType
+    scope: str = "global"
+
+    def __getitem__(self, indices: ExprLike | tuple[ExprLike, ...]) -> Expr:
+        items = indices if isinstance(indices, tuple) else (indices,)
+        if len(items) != len(self.shape):
+            raise UsageError(
+                f"buffer '{self.name}' has {len(self.shape)} dimensions, got {len(items)} indices"
+            )
+        return Load(self, tuple(as_index(i) for i in items))
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Load(Expr):
+    """One element of a buffer (in lowered programs: a vector when an index is a `Ramp`)."""
+
+    buffer: Buffer
+    indices: tuple[Expr, ...]
+
+    @property
+    def dtype(self) -> DType:  # type: ignore[override]
+        """The buffer's dtype with the lanes of the indices."""
+        lanes = max((i.dtype.lanes for i in self.indices), default=1)
+        return self.buffer.dtype if lanes == 1 else self.buffer.dtype.with_lanes(lanes)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Ramp(Expr):
+    """The vector ``base + stride * [0, 1, ..., lanes - 1]``; lowered programs only."""
+
+    base: Expr
+    stride: Expr
+    lanes: int
+
+    @property
+    def dtype(self) -> DType:  # type: ignore[override]
+        """The base's dtype with the ramp's lanes."""
+        return self.base.dtype.with_lanes(self.lanes)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Broadcast(Expr):
+    """A scalar repeated in every lane; lowered programs only."""
+
+    value: Expr
+    lanes: int
+
+    @property
+    def dtype(self) -> DType:  # type: ignore[override]
+        """The value's dtype with the broadcast's lanes."""
+        return self.value.dtype.with_lanes(self.lanes)
+
+
+def const(value: int | float, dtype: DType | str = INT64) -> Const:
+    """A constant of the given dtype."""
+    return Const(value, DType.of(dtype))
+
+
+TRUE: Final = Const(True, BOOL)
+FALSE: Final = Const(False, BOOL)
+
+
+def as_expr(value: ExprLike, like: DType | None = None) -> Expr:
+    """Lift a Python number; ints become ``like`` (default int64), floats ``like`` or float32."""
+    if isinstance(value, Expr):
+        return value
+    if isinstance(value, bool):
+        return Const(value, BOOL)
+    if isinstance(value, float):
+        return Const(value, like if like is not None and like.is_float else FLOAT32)
+    if hasattr(value, "__index__"):
+        return Const(value.__index__(), like or INT64)
+    raise UsageError(f"expected an expression or a number, got {value!r}")
+
+
+def as_index(value: ExprLike) -> Expr:
+    """Lift a value used as an index or an extent.
+
+    Raises:
+        UsageError: it is not an integer.
+    """
+    expr = as_expr(value)
+    if not expr.dtype.is_int:
+        raise UsageError(f"an index must be an integer, got {expr} of {expr.dtype}")
+    return expr
+
+
+def int_value(expr: Expr) -> int | None:
+    """The Python int of an integer constant, else None."""
+    return int(expr.value) if type(expr) is Const and not expr.dtype.is_float else None
+
+
+def _pair(a: ExprLike, b: ExprLike) -> tuple[Expr, Expr]:
+    if isinstance(a, Expr):
+        return a, as_expr(b, a.dtype)
+    if isinstance(b, Expr):
+        return as_expr(a, b.dtype), b
+    return as_expr(a), as_expr(b)
+
+
+_FOLD: Final[dict[str, Callable[[float, float], float | bool]]] = {
+    "add": lambda x, y: x + y,
+    "sub": lambda x, y: x - y,
+    "mul": lambda x, y: x * y,
+    "floordiv": lambda x, y: x // y,
+    "floormod": lambda x, y: x % y,
+    "min": min,
+    "max": max,
+    "eq": lambda x, y: x == y,
+    "ne": lambda x, y: x != y,
+    "lt": lambda x, y: x < y,
+    "le": lambda x, y: x <= y,
+}
+
+
+def _fold(op: BinaryOp, a: Expr, b: Expr) -> Expr | None:
+    """Fold two integer constants (floats keep the rounding of the target)."""
+    if type(a) is Const and type(b) is Const and a.dtype.is_int and op in _FOLD:
+        if op in ("floordiv", "floormod") and b.value == 0:
+            return None
+        return Const(_FOLD[op](a.value, b.value), BOOL if op in COMPARISONS else a.dtype)
+    return None
+
+
+def _is(expr: Expr, value: int) -> bool:
+    return type(expr) is Const and expr.dtype.is_int and expr.value == value
+
+
+def binary(op: BinaryOp, a: ExprLike, b: ExprLike) -> Expr:
+    """Build any binary operation by name, with the same folding as the named builders."""
+    return _BUILD[op](a, b)
+
+
+def add(a: ExprLike, b: ExprLike) -> Expr:
+    """``a + b``."""
+    x, y = _pair(a, b)
+    if _is(x, 0):
+        return y
+    if _is(y, 0):
+        return x
+    return _fold("add", x, y) or Binary("add", x, y)
+
+
+def sub(a: ExprLike, b: ExprLike) -> Expr:
+    """``a - b``."""
+    x, y = _pair(a, b)
+    if _is(y, 0):
+        return x
+    if x.dtype.is_int and x == y:
+        return Const(0, x.dtype)
+    return _fold("sub", x, y) or Binary("sub", x, y)
+
+
+def mul(a: ExprLike, b: ExprLike) -> Expr:
+    """``a * b``."""
+    x, y = _pair(a, b)
+    if _is(x, 1) or _is(y, 0):
+        return y
+    if _is(y, 1) or _is(x, 0):
+        return x
+    return _fold("mul", x, y) or Binary("mul", x, y)
+
+
+def div(a: ExprLike, b: ExprLike) -> Expr:
+    """``a / b`` on floats."""
+    x, y = _pair(a, b)
+    if not x.dtype.is_float:
+        raise UsageError(f"'/' needs floats, got {x.dtype}; use // for integers")
+    return Binary("div", x, y)
+
+
+def floordiv(a: ExprLike, b: ExprLike) -> Expr:
+    """``a // b``, rounding towards minus infinity."""
+    x, y = _pair(a, b)
+    if _is(y, 0):
+        raise UsageError(f"division of {x} by zero")
+    if _is(y, 1) or _is(x, 0):
+        return x
+    return _fold("floordiv", x, y) or Binary("floordiv", x, y)
+
+
+def floormod(a: ExprLike, b: ExprLike) -> Expr:
+    """``a % b`` with the sign of b."""
+    x, y = _pair(a, b)
+    if _is(y, 0):
+        raise UsageError(f"remainder of {x} by zero")
+    if _is(y, 1):
+        return Const(0, x.dtype)
+    return _fold("floormod", x, y) or Binary("floormod", x, y)
+
+
+def minimum(a: ExprLike, b: ExprLike) -> Expr:
+    """The smaller of two values."""
+    x, y = _pair(a, b)
+    return x if x == y else _fold("min", x, y) or Binary("min", x, y)
+
+
+def maximum(a: ExprLike, b: ExprLike) -> Expr:
+    """The larger of two values."""
+    x, y = _pair(a, b)
+    return x if x == y else _fold("max", x, y) or Binary("max", x, y)
+
+
+def equal(a: ExprLike, b: ExprLike) -> Expr:
+    """``a == b`` as an expression."""
+    x, y = _pair(a, b)
+    return _fold("eq", x, y) or (TRUE if x.dtype.is_int and x == y else Binary("eq", x, y))
+
+
+def not_equal(a: ExprLike, b: ExprLike) -> Expr:
+    """``a != b`` as an expression."""
+    x, y = _pair(a, b)
+    return _fold("ne", x, y) or (FALSE if x.dtype.is_int and x == y else Binary("ne", x, y))
+
+
+def less(a: ExprLike, b: ExprLike) -> Expr:
+    """``a < b``."""
+    x, y = _pair(a, b)
+    return _fold("lt", x, y) or Binary("lt", x, y)
+
+
+def less_equal(a: ExprLike, b: ExprLike) -> Expr:
+    """``a <= b``."""
+    x, y = _pair(a, b)
+    return _fold("le", x, y) or Binary("le", x, y)
+
+
+def logical_and(a: ExprLike, b: ExprLike) -> Expr:
+    """``a and b`` on bools; b is evaluated only where a holds."""
+    x, y = as_expr(a), as_expr(b)
+    if x == TRUE or y == FALSE:
+        return y
+    return x if y == TRUE or x == FALSE or x == y else Binary("and", x, y)
+
+
+def logical_or(a: ExprLike, b: ExprLike) -> Expr:
+    """``a or b`` on bools; b is evaluated only where a does not hold."""
+    x, y = as_expr(a), as_expr(b)
+    if x == FALSE or y == TRUE:
+        return y
+    return x if y == FALSE or x == TRUE or x == y else Binary("or", x, y)
+
+
+def select(cond: ExprLike, then: ExprLike, other: ExprLike) -> Expr:
+    """``then`` where ``cond`` holds, else ``other``; only the taken side is evaluated."""
+    test = as_expr(cond)
+    x, y = _pair(then, other)
+    if test == TRUE:
+        return x
+    return y if test == FALSE or x == y else Select(test, x, y)
+
+
+def cast(value: ExprLike, dtype: DType | str) -> Expr:
+    """``value`` converted to ``dtype``."""
+    x, to = as_expr(value), DType.of(dtype)
+    if x.dtype == to:
+        return x
+    if type(x) is Const and (to.is_float or x.dtype.is_int):
+        return Const(x.value, to)
+    return Cast(to, x)
+
+
+def call(fn: Intrinsic, *args: ExprLike) -> Expr:
+    """An intrinsic applied to its arguments.
+
+    Raises:
+        UsageError: unknown name or wrong number of arguments.
+    """
+    if INTRINSIC_ARITY.get(fn) != len(args):
+        raise UsageError(f"intrinsic '{fn}' is unknown or does not take {len(args)} arguments")
+    first = as_expr(args[0])
+    return Call(fn, (first, *(as_expr(a, first.dtype) for a in args[1:])))
+
+
+def all_of(conditions: Sequence[ExprLike]) -> Expr:
+    """The conjunction of conditions, true when there are none."""
+    result: Expr = TRUE
+    for condition in conditions:
+        result = logical_and(result, condition)
+    return result
+
+
+_BUILD: Final[dict[str, Callable[[ExprLike, ExprLike], Expr]]] = {
+    "add": add,
+    "sub": sub,
+    "mul": mul,
+    "div": div,
+    "floordiv": floordiv,
+    "floormod": floormod,
+    "min": minimum,
+    "max": maximum,
+    "eq": equal,
+    "ne": not_equal,
+    "lt": less,
+    "le": less_equal,
+    "and": logical_and,
+    "or": logical_or,
+}

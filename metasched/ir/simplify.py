@@ -1,0 +1,490 @@
+"""Integer algebra: canonical sums, bounds and proofs about index expressions.
+
+An integer expression is brought to a polynomial over *atoms* (variables and what cannot be taken
+apart further: quotients, remainders, minima, loads), so tile sizes may be symbols. Quotients and
+remainders of sums split by divisibility and by the ranges of the variables, as tilings need:
+``(i0 * 8 + i1) // 8`` is ``i0`` where ``i1 < 8``. The rules follow from Euclidean division.
+
+A `Simplifier` holds the ranges of the variables and memoises; make one per scope.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from functools import lru_cache
+from math import gcd
+from typing import TypeAlias
+
+from metasched.ir.dtype import DType
+from metasched.ir.expr import (
+    FALSE,
+    TRUE,
+    Binary,
+    Const,
+    Expr,
+    Select,
+    Var,
+    add,
+    binary,
+    const,
+    floordiv,
+    floormod,
+    int_value,
+    logical_and,
+    logical_or,
+    maximum,
+    minimum,
+    mul,
+    select,
+    sub,
+)
+from metasched.ir.walk import map_expr
+
+Monomial: TypeAlias = tuple[Expr, ...]
+Poly: TypeAlias = dict[Monomial, int]
+"""Coefficients by monomial (a sorted tuple of atoms; the empty one is the constant)."""
+
+Interval: TypeAlias = tuple[int | None, int | None]
+"""Inclusive bounds; None is unbounded."""
+
+
+@lru_cache(maxsize=65536)
+def _key(atom: Expr) -> tuple[int, str]:
+    return (0, atom.name) if type(atom) is Var else (1, repr(atom))
+
+
+def _times(a: Poly, b: Poly) -> Poly:
+    result: Poly = {}
+    for m, x in a.items():
+        for n, y in b.items():
+            key = tuple(sorted((*m, *n), key=_key)) if m and n else m or n
+            result[key] = result.get(key, 0) + x * y
+    return {m: c for m, c in result.items() if c}
+
+
+def _plus(a: Poly, b: Poly, scale: int = 1) -> Poly:
+    result = dict(a)
+    for m, c in b.items():
+        total = result.get(m, 0) + scale * c
+        if total:
+            result[m] = total
+        else:
+            result.pop(m, None)
+    return result
+
+
+def _constant(poly: Poly) -> int | None:
+    if not poly:
+        return 0
+    return poly[()] if len(poly) == 1 and () in poly else None
+
+
+def _from_poly(poly: Poly, dtype: DType) -> Expr:
+    """Large coefficients first, so tiles read ``i0 * 64 + i1 * 8 + i2``; the constant last."""
+    total: Expr | None = None
+    order = sorted(
+        (m for m in poly if m), key=lambda m: (-abs(poly[m]), -len(m), [_key(a) for a in m])
+    )
+    for positive_first in (True, False):
+        for m in order:
+            c = poly[m]
+            if (c > 0) is not positive_first:
+                continue
+            term: Expr = m[0]
+            for atom in m[1:]:
+                term = mul(term, atom)
+            term = mul(term, const(abs(c), dtype))
+            if total is None:
+                total = term if c > 0 else sub(const(0, dtype), term)
+            else:
+                total = add(total, term) if c > 0 else sub(total, term)
+    offset = poly.get((), 0)
+    if total is None:
+        return const(offset, dtype)
+    return add(total, offset) if offset >= 0 else sub(total, -offset)
+
+
+class Simplifier:
+    """Simplifies and proves under the ranges of variables.
+
+    Args:
+        ranges: for each bounded variable its extent; it runs over ``[0, extent)``. An extent may be
+            symbolic. Variables not named here are sizes: at least 1, unbounded above.
+    """
+
+    def __init__(self, ranges: Mapping[Var, Expr | int] | None = None) -> None:
+        self._ranges: dict[Var, Expr] = {}
+        self._polys: dict[Expr, Poly] = {}
+        self._intervals: dict[Expr, Interval] = {}
+        for var, extent in (ranges or {}).items():
+            self.bind(var, extent)
+
+    def bind(self, var: Var, extent: Expr | int) -> None:
+        """Add the range ``[0, extent)`` of one more variable (before it is used)."""
+        self._ranges[var] = extent if isinstance(extent, Expr) else const(extent, var.dtype)
+
+    # -- simplification ------------------------------------------------------------------------
+
+    def __call__(self, expr: Expr) -> Expr:
+        """An equal, simpler expression in canonical form."""
+        if type(expr) is Const or type(expr) is Var and not self._is_unit(expr):
+            return expr
+        if expr.dtype.is_int and expr.dtype.lanes == 1:
+            return _from_poly(self._poly(expr), expr.dtype)
+        match expr:
+            case Binary(op="and"):
+                return logical_and(self(expr.a), self(expr.b))
+            case Binary(op="or"):
+                return logical_or(self(expr.a), self(expr.b))
+            case Binary(op="eq" | "ne" | "lt" | "le") if expr.a.dtype.is_int:
+                return self._compare(expr)
+            case Select():
+                return select(self(expr.cond), self(expr.then), self(expr.other))
+            case _:
+                return map_expr(expr, self)
+
+    def _is_unit(self, var: Var) -> bool:
+        extent = self._ranges.get(var)
+        return extent is not None and int_value(extent) == 1
+
+    def _compare(self, expr: Binary) -> Expr:
+        difference = _plus(self._poly(expr.a), self._poly(expr.b), -1)
+        low, high = self._bounds(difference)
+        match expr.op:
+            case "lt":
+                known = True if high is not None and high < 0 else None
+                known = False if low is not None and low >= 0 else known
+            case "le":
+                known = True if high is not None and high <= 0 else None
+                known = False if low is not None and low > 0 else known
+            case "eq":
+                apart = (low is not None and low > 0) or (high is not None and high < 0)
+                known = False if apart else True if low == high == 0 else None
+            case _:
+                apart = (low is not None and low > 0) or (high is not None and high < 0)
+                known = True if apart else False if low == high == 0 else None
+        if known is None and expr.op in ("lt", "le"):
+            slack = 1 if expr.op == "lt" else 0
+            if self._nonneg(_plus({(): -slack}, difference, -1)):
+                known = True
+            elif self._nonneg(_plus(difference, {(): 1 - slack}, -1)):
+                known = False
+        if known is not None:
+            return TRUE if known else FALSE
+        return binary(expr.op, self(expr.a), self(expr.b))
+
+    def _poly(self, expr: Expr) -> Poly:
+        found = self._polys.get(expr)
+        if found is None:
+            found = self._polys[expr] = self._make_poly(expr)
+        return found
+
+    def _make_poly(self, expr: Expr) -> Poly:
+        match expr:
+            case Const():
+                return {(): int(expr.value)} if expr.value else {}
+            case Var():
+                return {} if self._is_unit(expr) else {(expr,): 1}
+            case Binary(op="add"):
+                return self._recompose(_plus(self._poly(expr.a), self._poly(expr.b)))
+            case Binary(op="sub"):
+                return self._recompose(_plus(self._poly(expr.a), self._poly(expr.b), -1))
+            case Binary(op="mul"):
+                return _times(self._poly(expr.a), self._poly(expr.b))
+            case Binary(op="floordiv"):
+                return self._floordiv(self._poly(expr.a), self._poly(expr.b), expr.dtype)
+            case Binary(op="floormod"):
+                return self._floormod(self._poly(expr.a), self._poly(expr.b), expr.dtype)
+            case Binary(op="min" | "max"):
+                return self._extremum(expr)
+            case Select():
+                chosen = select(self(expr.cond), self(expr.then), self(expr.other))
+                return {(chosen,): 1} if type(chosen) is Select else self._poly(chosen)
+            case _:
+                return {(map_expr(expr, self),): 1}
+
+    def _extremum(self, expr: Binary) -> Poly:
+        a, b = self._poly(expr.a), self._poly(expr.b)
+        difference = _plus(a, b, -1)
+        if self._nonneg(difference):
+            return b if expr.op == "min" else a
+        if self._nonneg(_plus({}, difference, -1)):
+            return a if expr.op == "min" else b
+        build = minimum if expr.op == "min" else maximum
+        x, y = _from_poly(a, expr.dtype), _from_poly(b, expr.dtype)
+        return {(build(*sorted((x, y), key=_key)),): 1}
+
+    def _recompose(self, poly: Poly) -> Poly:
+        """Fold ``(x // d) * d + x % d`` back into ``x``."""
+        for m in list(poly):
+            if len(m) != 1 or m not in poly:
+                continue
+            match m[0]:
+                case Binary(op="floormod", a=x, b=d) if (size := int_value(d)) is not None:
+                    # x % d may have come from (x' // e) % d with x = x' // e already simplified.
+                    quotient = self._poly(floordiv(x, d))
+                    c = poly[m]
+                    key = next(iter(quotient)) if len(quotient) == 1 else None
+                    if key and poly.get(key) == c * size and quotient[key] == 1:
+                        rest = {n: v for n, v in poly.items() if n not in (m, key)}
+                        poly = _plus(rest, self._poly(x), c)
+                case _:
+                    pass
+        return poly
+
+    def _floordiv(self, p: Poly, d: Poly, dtype: DType) -> Poly:
+        split = self._divide(p, d)
+        if split is not None:
+            quotient, rest = split
+            if not rest or self._within(rest, d):
+                return quotient
+            size = _constant(d)
+            if size is not None and (finer := self._common_step(rest, size)) is not None:
+                step, coarse = finer
+                inner = self._floordiv(coarse, {(): size // step}, dtype)
+                return _plus(quotient, inner)
+            if quotient:
+                return _plus(quotient, self._quotient_atom(rest, d, dtype))
+        return self._quotient_atom(p, d, dtype)
+
+    def _quotient_atom(self, p: Poly, d: Poly, dtype: DType) -> Poly:
+        value = floordiv(_from_poly(p, dtype), _from_poly(d, dtype))
+        match value:
+            case Binary(op="floordiv", a=Binary(op="floordiv", a=x, b=e), b=f):
+                return self._poly(floordiv(x, mul(e, f)))
+            case Const():
+                return {(): int(value.value)} if value.value else {}
+            case _:
+                return {(value,): 1}
+
+    def _floormod(self, p: Poly, d: Poly, dtype: DType) -> Poly:
+        split = self._divide(p, d)
+        if split is not None:
+            _, p = split
+            if not p or self._within(p, d):
+                return p
+            size = _constant(d)
+            if size is not None and (finer := self._common_step(p, size)) is not None:
+                step, coarse = finer
+                fine = _plus(p, coarse, -step)
+                inner = self._floormod(coarse, {(): size // step}, dtype)
+                return _plus(fine, inner, step)
+        value = floormod(_from_poly(p, dtype), _from_poly(d, dtype))
+        if type(value) is Const:
+            return {(): int(value.value)} if value.value else {}
+        return {(value,): 1}
+
+    def _divide(self, p: Poly, d: Poly) -> tuple[Poly, Poly] | None:
+        """``p = q * d + r`` with q taking every monomial that d divides."""
+        if len(d) != 1:
+            return None
+        ((atoms, size),) = d.items()
+        if size <= 0:
+            return None
+        quotient: Poly = {}
+        rest: Poly = {}
+        for m, c in p.items():
+            left = _without(m, atoms)
+            if left is None:
+                rest[m] = c
+            elif not atoms:
+                # Constants split with a non-negative remainder; symbols only when they divide.
+                q, r = divmod(c, size) if not m else (c // size, 0) if c % size == 0 else (0, c)
+                if q:
+                    quotient[m] = q
+                if r:
+                    rest[m] = r
+            elif c % size == 0:
+                quotient[left] = c // size
+            else:
+                rest[m] = c
+        return quotient, rest
+
+    def _within(self, rest: Poly, d: Poly) -> bool:
+        low, high = self._bounds(rest)
+        size = _constant(d)
+        if size is not None and low is not None and high is not None:
+            return low >= 0 and high < size
+        return self._nonneg(rest) and self._nonneg(_plus(_plus(d, rest, -1), {(): 1}, -1))
+
+    def _common_step(self, p: Poly, size: int) -> tuple[int, Poly] | None:
+        """A step dividing ``size`` with ``p = step * coarse + fine`` and ``0 <= fine < step``."""
+        steps = {gcd(abs(c), size) for m, c in p.items() if m}
+        for step in sorted(steps, reverse=True):
+            if step == 1:
+                continue
+            fine = {m: c for m, c in p.items() if m and c % step}
+            offset = p.get((), 0)
+            if offset % step:
+                fine[()] = offset % step
+            if self._within(fine, {(): step}):
+                coarse = {m: c // step for m, c in _plus(p, fine, -1).items()}
+                return step, coarse
+        return None
+
+    # -- bounds and proofs ---------------------------------------------------------------------
+
+    def bounds(self, expr: Expr) -> Interval:
+        """Inclusive integer bounds of an expression; None where unbounded."""
+        return self._bounds(self._poly(expr))
+
+    def can_prove(self, condition: Expr) -> bool:
+        """Whether a condition holds for every value of its variables."""
+        return self(condition) == TRUE
+
+    def upper(self, expr: Expr) -> Expr:
+        """The largest value as an expression over sizes only (ranged variables eliminated)."""
+        return _from_poly(self._extreme(self._poly(expr), upper=True), expr.dtype)
+
+    def lower(self, expr: Expr) -> Expr:
+        """The smallest value as an expression over sizes only."""
+        return _from_poly(self._extreme(self._poly(expr), upper=False), expr.dtype)
+
+    def _bounds(self, poly: Poly) -> Interval:
+        low: int | None = 0
+        high: int | None = 0
+        for m, c in poly.items():
+            lo, hi = _scale(self._monomial_bounds(m), c)
+            low = None if low is None or lo is None else low + lo
+            high = None if high is None or hi is None else high + hi
+        return low, high
+
+    def _monomial_bounds(self, m: Monomial) -> Interval:
+        if len(m) == 1:
+            return self._interval(m[0])
+        low, high = 1, 1
+        for atom in m:
+            lo, hi = self._interval(atom)
+            if lo is None or lo < 0:
+                return None, None
+            low = low * lo
+            high = None if high is None or hi is None else high * hi  # type: ignore[assignment]
+        return low, high
+
+    def _interval(self, atom: Expr) -> Interval:
+        found = self._intervals.get(atom)
+        if found is None:
+            found = self._intervals[atom] = self._make_interval(atom)
+        return found
+
+    def _make_interval(self, atom: Expr) -> Interval:
+        match atom:
+            case Const():
+                return int(atom.value), int(atom.value)
+            case Var():
+                if atom not in self._ranges:
+                    return 1, None
+                _, high = self.bounds(self._ranges[atom])
+                return 0, None if high is None else max(high - 1, 0)
+            case Binary(op="floordiv", b=Const(value=d)) if d > 0:
+                low, high = self.bounds(atom.a)
+                return (
+                    None if low is None else low // int(d),
+                    None if high is None else high // int(d),
+                )
+            case Binary(op="floordiv"):
+                low, high = self.bounds(atom.a)
+                return (0, high) if low is not None and low >= 0 else (None, None)
+            case Binary(op="floormod"):
+                _, size = self.bounds(atom.b)
+                return 0, None if size is None else size - 1
+            case Binary(op="min" | "max"):
+                return _extremum_bounds(atom.op, self.bounds(atom.a), self.bounds(atom.b))
+            case Select():
+                return _hull(self.bounds(atom.then), self.bounds(atom.other))
+            case _:
+                return None, None
+
+    def _extreme(self, poly: Poly, *, upper: bool) -> Poly:
+        """Replace ranged variables by the end of their range that maximises or minimises."""
+        result: Poly = {}
+        for m, c in poly.items():
+            term: Poly = {(): c}
+            take_high = (c > 0) is upper
+            for atom in m:
+                term = _times(term, self._atom_extreme(atom, upper=take_high))
+                if not term:
+                    break
+            result = _plus(result, term)
+        return result
+
+    def _atom_extreme(self, atom: Expr, *, upper: bool) -> Poly:
+        if type(atom) is Var and atom in self._ranges:
+            return _plus(self._poly(self._ranges[atom]), {(): 1}, -1) if upper else {}
+        low, high = self._interval(atom)
+        bound = high if upper else low
+        if bound is not None and type(atom) is not Var:
+            return {(): bound} if bound else {}
+        match atom:
+            case Binary(op="min", a=a, b=b) if upper:
+                # Either operand bounds a minimum from above; constants read best.
+                chosen = a if int_value(a) is not None else b
+                return self._extreme(self._poly(chosen), upper=True)
+            case Binary(op="floormod", b=d) if upper:
+                return _plus(self._poly(d), {(): 1}, -1)
+            case _:
+                return {(atom,): 1}
+
+    def _nonneg(self, poly: Poly) -> bool:
+        """Prove ``poly >= 0``: by intervals, else over sizes shifted to start at zero."""
+        low, _ = self._bounds(poly)
+        if low is not None:
+            return low >= 0
+        minimal = self._extreme(poly, upper=False)
+        shifted: Poly = {}
+        for m, c in minimal.items():
+            term: Poly = {(): c}
+            for atom in m:
+                if type(atom) is not Var:
+                    return False
+                term = _times(term, {(atom,): 1, (): 1})
+            shifted = _plus(shifted, term)
+        return all(c >= 0 for c in shifted.values())
+
+
+def _without(m: Monomial, atoms: Monomial) -> Monomial | None:
+    """Remove the atoms of a divisor from a monomial, or None if they are not all in it."""
+    left = list(m)
+    for atom in atoms:
+        if atom not in left:
+            return None
+        left.remove(atom)
+    return tuple(left)
+
+
+def _scale(interval: Interval, c: int) -> Interval:
+    low = None if interval[0] is None else interval[0] * c
+    high = None if interval[1] is None else interval[1] * c
+    return (low, high) if c >= 0 else (high, low)
+
+
+def _extremum_bounds(op: str, a: Interval, b: Interval) -> Interval:
+    lows = [x for x in (a[0], b[0]) if x is not None]
+    highs = [x for x in (a[1], b[1]) if x is not None]
+    if op == "min":
+        return (min(lows) if len(lows) == 2 else None, min(highs, default=None))
+    return (max(lows, default=None), max(highs) if len(highs) == 2 else None)
+
+
+def _hull(a: Interval, b: Interval) -> Interval:
+    low = None if a[0] is None or b[0] is None else min(a[0], b[0])
+    high = None if a[1] is None or b[1] is None else max(a[1], b[1])
+    return low, high
+
+
+def simplify(expr: Expr, ranges: Mapping[Var, Expr | int] | None = None) -> Expr:
+    """Simplify one expression; see `Simplifier` for ``ranges``.
+
+    >>> i, j = Var("i"), Var("j")
+    >>> print(simplify((i * 8 + j) // 8, {i: 4, j: 8}))
+    i
+    """
+    return Simplifier(ranges)(expr)
+
+
+def product(extents: Iterable[Expr | int]) -> Expr:
+    """The product of extents, simplified."""
+    total: Expr = const(1)
+    for extent in extents:
+        total = mul(total, extent)
+    return simplify(total)
