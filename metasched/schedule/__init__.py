@@ -1,0 +1,1 @@
+"""Schedules: `Schedule` applies traced primitives to a program. Read `state`, then `schedule`."""

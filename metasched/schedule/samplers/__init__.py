@@ -1,0 +1,6 @@
+"""Sampling primitives: one file each; `site` holds the distributions."""
+
+from __future__ import annotations
+
+from metasched.schedule.samplers import perfect_tile as perfect_tile
+from metasched.schedule.samplers.sampler import SAMPLERS as SAMPLERS

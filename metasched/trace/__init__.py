@@ -1,0 +1,1 @@
+"""Traces as data: instructions, decisions, JSON and Python text. Knows nothing of `Schedule`."""
