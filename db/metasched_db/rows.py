@@ -1,0 +1,85 @@
+"""Rows to records and back. JSON text is used for lists, since no query looks into them."""
+
+from __future__ import annotations
+
+import json
+from functools import lru_cache
+from typing import Any
+
+from sqlalchemy import Row
+
+from metasched.database import JobRecord, JobStatus, TuningRecord, Workload
+from metasched.measure.records import Status
+from metasched.target import Target
+
+
+def record_values(record: TuningRecord, workload_id: int, target_id: int) -> dict[str, Any]:
+    """Return the columns of a record, without its id."""
+    return {
+        "workload_id": workload_id,
+        "target_id": target_id,
+        "job_id": record.job_id,
+        "program_hash": record.program_hash,
+        "trace": record.trace,
+        "status": str(record.status),
+        "message": record.message,
+        "time_s": record.time_s if record.is_servable else None,
+        "samples_s": json.dumps(record.samples_s),
+        "evidence": json.dumps(dict(record.evidence)),
+        "timers": json.dumps(dict(record.timers)),
+        "source_hash": record.source_hash,
+        "created_at": record.created_at,
+        "format_version": record.format_version,
+    }
+
+
+def record_of(row: Row[Any]) -> TuningRecord:
+    """Return the record in a row of `statements.joined`."""
+    return TuningRecord(
+        workload=Workload(row.workload_hash, row.workload_name, row.workload_text),
+        target=target_of(row.target_fields),
+        trace=row.trace,
+        program_hash=row.program_hash,
+        status=Status(row.status),
+        message=row.message,
+        samples_s=tuple(json.loads(row.samples_s)),
+        evidence=json.loads(row.evidence),
+        timers=json.loads(row.timers),
+        source_hash=row.source_hash,
+        job_id=row.job_id,
+        created_at=row.created_at,
+        format_version=row.format_version,
+    )
+
+
+@lru_cache(maxsize=256)
+def target_of(fields: str) -> Target:
+    """Return the target in a column of JSON text; many rows share one."""
+    return Target.from_dict(json.loads(fields))
+
+
+def target_values(target: Target) -> dict[str, Any]:
+    """Return the columns of a target, without its id."""
+    return {"key": target.key(), "kind": target.kind, "fields": json.dumps(target.to_dict())}
+
+
+def job_values(job: JobRecord) -> dict[str, Any]:
+    """Return the columns of a job."""
+    return {
+        "id": job.id,
+        "created_at": job.created_at,
+        "ended_at": job.ended_at,
+        "settings": json.dumps(dict(job.settings)),
+        "status": str(job.status),
+    }
+
+
+def job_of(row: Row[Any]) -> JobRecord:
+    """Return the job in a row."""
+    return JobRecord(
+        id=row.id,
+        created_at=row.created_at,
+        ended_at=row.ended_at,
+        settings=json.loads(row.settings),
+        status=JobStatus(row.status),
+    )

@@ -1,0 +1,198 @@
+"""What a tuning database keeps: frozen records, and the rule that merges two of one candidate.
+
+Nothing here knows how records are stored. Read `database` next, then `codec` for the text form.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from enum import StrEnum
+from statistics import median
+from typing import TYPE_CHECKING, TypeAlias
+
+from metasched.errors import UsageError
+from metasched.measure.records import Status
+from metasched.target import Target
+
+if TYPE_CHECKING:
+    from metasched.ir.stmt import Program
+
+FORMAT_VERSION = 1
+"""Version of the record layout; a reader refuses records of a later one."""
+
+Scalar: TypeAlias = str | int | float | bool | None
+
+
+class JobStatus(StrEnum):
+    """How a tuning job stands."""
+
+    RUNNING = "running"
+    DONE = "done"
+    INTERRUPTED = "interrupted"
+    FAILED = "failed"
+
+
+def now() -> datetime:
+    """Return the current time in UTC."""
+    return datetime.now(UTC)
+
+
+@dataclass(frozen=True, slots=True)
+class Workload:
+    """An unscheduled program as a database key: structural hash, name and printed text."""
+
+    hash: str
+    name: str
+    text: str = ""
+
+    @staticmethod
+    def from_program(program: Program) -> Workload:
+        """Return the key of ``program``."""
+        from metasched.ir.hash import structural_hash
+
+        return Workload(structural_hash(program), program.name, str(program))
+
+
+@dataclass(frozen=True, slots=True)
+class TuningRecord:
+    """One candidate of one workload on one target, measured or failed.
+
+    Attributes:
+        workload: What was computed.
+        target: What it was built for and ran on.
+        trace: JSON text of the schedule trace with its decisions.
+        program_hash: Structural hash of the scheduled program; with workload and target the
+            identity of the candidate.
+        status: How building, running and checking ended.
+        message: Why it failed; empty when it did not.
+        samples_s: Raw times of single runs in seconds, in the order they were measured.
+        evidence: What the check of the output was: ``reference_hash``, ``seed``, ``tolerance``
+            and ``max_error``, the last two on one scale. A non-finite number becomes ``None``,
+            since JSON has no word for it.
+        timers: Seconds spent in ``queue``, ``build``, ``load``, ``check`` and ``run``.
+        source_hash: Hash of the generated source.
+        job_id: The job that measured it, if it was part of one.
+        created_at: When it was measured, with a time zone.
+        format_version: Version of this layout.
+
+    Raises:
+        UsageError: A sample is negative or not finite, or ``created_at`` has no time zone.
+    """
+
+    workload: Workload
+    target: Target
+    trace: str
+    program_hash: str
+    status: Status
+    message: str = ""
+    samples_s: tuple[float, ...] = ()
+    evidence: Mapping[str, Scalar] = field(default_factory=dict[str, Scalar])
+    timers: Mapping[str, float] = field(default_factory=dict[str, float])
+    source_hash: str = ""
+    job_id: str | None = None
+    created_at: datetime = field(default_factory=now)
+    format_version: int = FORMAT_VERSION
+
+    def __post_init__(self) -> None:
+        if not all(math.isfinite(sample) and sample >= 0 for sample in self.samples_s):
+            raise UsageError(
+                f"samples_s is {self.samples_s}; expected finite seconds of at least zero;"
+                " give failed runs a status instead of a sample"
+            )
+        if self.created_at.tzinfo is None:
+            raise UsageError(
+                f"created_at {self.created_at} has no time zone; use datetime.now(datetime.UTC)"
+            )
+        object.__setattr__(self, "samples_s", tuple(self.samples_s))
+        object.__setattr__(self, "evidence", {k: _finite(v) for k, v in self.evidence.items()})
+
+    @property
+    def time_s(self) -> float | None:
+        """Median of the samples in seconds, ``None`` without samples."""
+        return median(self.samples_s) if self.samples_s else None
+
+    @property
+    def is_servable(self) -> bool:
+        """Whether a lookup may return it: it ran, was timed, and its output was proved right."""
+        return self.status == Status.OK and bool(self.samples_s) and passes(self.evidence)
+
+
+@dataclass(frozen=True, slots=True)
+class JobRecord:
+    """One run of the tuner: its settings (JSON values) and how it ended."""
+
+    id: str
+    created_at: datetime
+    ended_at: datetime | None = None
+    settings: Mapping[str, object] = field(default_factory=dict[str, object])
+    status: JobStatus = JobStatus.RUNNING
+
+
+@dataclass(frozen=True, slots=True)
+class Stats:
+    """Counts of what a database, or a part of it, holds; ``servable`` is part of ``ok``."""
+
+    workloads: int
+    targets: int
+    records: int
+    servable: int
+    jobs: int
+    by_status: Mapping[Status, int]
+
+
+def passes(evidence: Mapping[str, Scalar]) -> bool:
+    """Whether evidence proves an output right: ``max_error`` is at most ``tolerance``.
+
+    >>> passes({"tolerance": 1e-4, "max_error": 2e-6})
+    True
+    >>> passes({"tolerance": 1e-4})
+    False
+    """
+    error, tolerance = evidence.get("max_error"), evidence.get("tolerance")
+    if not isinstance(error, int | float) or not isinstance(tolerance, int | float):
+        return False
+    return 0 <= error <= tolerance
+
+
+def merge_records(old: TuningRecord, new: TuningRecord) -> TuningRecord:
+    """Combine two records of one candidate into the one that is kept.
+
+    A wrong result outlives everything: a candidate that failed the check once is never served,
+    however often it passes. Otherwise a success beats a failure, and a later failure an earlier
+    one. Two successes join their samples, so measuring finalists again refines their time.
+
+    The result does not change when the same record is merged again.
+    """
+    if old.status == Status.WRONG_RESULT:
+        return old
+    if new.status == Status.WRONG_RESULT or old.status != Status.OK:
+        return new
+    if new.status != Status.OK:
+        return old
+    base = old if passes(old.evidence) or not passes(new.evidence) else new
+    return replace(base, samples_s=merge_samples(old.samples_s, new.samples_s))
+
+
+def merge_samples(old: tuple[float, ...], new: tuple[float, ...]) -> tuple[float, ...]:
+    """Append new samples unless one run holds the other, which tells a copy from a measurement.
+
+    >>> merge_samples((1.0, 2.0), (3.0,))
+    (1.0, 2.0, 3.0)
+    >>> merge_samples((1.0, 2.0, 3.0), (2.0, 3.0))
+    (1.0, 2.0, 3.0)
+    """
+    if _is_run_of(new, old):
+        return old
+    return new if _is_run_of(old, new) else old + new
+
+
+def _is_run_of(part: tuple[float, ...], whole: tuple[float, ...]) -> bool:
+    starts = range(len(whole) - len(part) + 1)
+    return any(whole[i : i + len(part)] == part for i in starts)
+
+
+def _finite(value: Scalar) -> Scalar:
+    return None if isinstance(value, float) and not math.isfinite(value) else value
