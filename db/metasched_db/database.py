@@ -9,19 +9,20 @@ from functools import partial
 from itertools import islice
 from typing import Any, final
 
-from sqlalchemy import ColumnElement, Connection, Row, Select, insert, select
+from sqlalchemy import ColumnElement, Connection, Row, Select, select
 
 from metasched.database import AbstractDatabase, JobRecord, Stats, TuningRecord, Workload
 from metasched.database.database import BATCH, ProgramOrHash, workload_hash
+from metasched.database.records import now
 from metasched.database.refusals import check_count, unknown_job
 from metasched.measure.records import Status
 from metasched.target import Target
 from metasched_db import statements
-from metasched_db.models import JobRow, RecordRow, TargetRow, WorkloadRow
+from metasched_db.models import JobRow, ModelRow, RecordRow, TargetRow, WorkloadRow
 from metasched_db.rows import job_of, job_values, record_of, target_of
 from metasched_db.schema import ensure_schema
 from metasched_db.session import Sessions
-from metasched_db.writing import write_batch
+from metasched_db.writing import upsert, write_batch
 
 
 @final
@@ -106,15 +107,8 @@ class SqlDatabase(AbstractDatabase):
         return self._sessions.write(lambda connection: connection.execute(query).rowcount)
 
     def put_job(self, job: JobRecord) -> None:
-        def write(connection: Connection) -> None:
-            values = job_values(job)
-            same = JobRow.__table__.c.id == job.id
-            if not connection.execute(
-                JobRow.__table__.update().where(same).values(values)  # type: ignore[attr-defined]
-            ).rowcount:
-                connection.execute(insert(JobRow).values(values))
-
-        self._sessions.write(write)
+        values = job_values(job)
+        self._sessions.write(lambda connection: upsert(connection, JobRow, values, ("id",)))
 
     def job(self, job_id: str) -> JobRecord:
         rows = self._rows(select(*JobRow.__table__.columns).where(JobRow.id == job_id))
@@ -127,10 +121,17 @@ class SqlDatabase(AbstractDatabase):
         return tuple(map(job_of, self._rows(query)))
 
     def save_model(self, target_key: str, name: str, text: str, features: str = "") -> None:
-        raise NotImplementedError
+        keys = {"target_key": target_key, "name": name, "features": features}
+        values = {**keys, "text": text, "created_at": now()}
+        self._sessions.write(lambda connection: upsert(connection, ModelRow, values, tuple(keys)))
 
     def load_model(self, target_key: str, name: str, features: str = "") -> str | None:
-        raise NotImplementedError
+        query = select(ModelRow.text).where(
+            ModelRow.target_key == target_key,
+            ModelRow.name == name,
+            ModelRow.features == features,
+        )
+        return next((row[0] for row in self._rows(query)), None)
 
     def _rows(self, query: Select[Any]) -> list[Row[Any]]:
         return self._sessions.read(lambda connection: list(connection.execute(query).all()))

@@ -111,3 +111,18 @@ class RecordRow(Base):
         UniqueConstraint("workload_id", "target_id", "program_hash"),
         Index("ix_records_best", "workload_id", "target_id", "status", "time_s", "id"),
     )
+
+
+class ModelRow(Base):
+    """A saved cost model; ``text`` is JSON, ``features`` the version of what it was trained on."""
+
+    __tablename__ = "models"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    target_key: Mapped[str] = mapped_column(Text)
+    name: Mapped[str] = mapped_column(Text)
+    features: Mapped[str] = mapped_column(Text)
+    text: Mapped[str] = mapped_column(Text)
+    created_at: Mapped[datetime] = mapped_column(UtcDateTime)
+
+    __table_args__ = (UniqueConstraint("target_key", "name", "features"),)

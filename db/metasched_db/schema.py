@@ -14,7 +14,7 @@ from metasched.errors import DatabaseError
 from metasched_db.models import Base
 from metasched_db.session import Sessions
 
-HEAD = "0001"
+HEAD = "0002"
 """The newest migration; a test compares it with the folder of migrations."""
 
 _LOCK = 7_365_142  # an arbitrary number that names the creation of tables on a server

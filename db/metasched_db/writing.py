@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from typing import Any
 
-from sqlalchemy import Connection, bindparam, insert, select, update
+from sqlalchemy import Connection, and_, bindparam, insert, select, update
 
 from metasched.database import TuningRecord
 from metasched.database.records import merge_records
 from metasched.database.refusals import unknown_job
 from metasched_db import statements
-from metasched_db.models import JobRow, RecordRow, TargetRow, WorkloadRow
+from metasched_db.models import Base, JobRow, RecordRow, TargetRow, WorkloadRow
 from metasched_db.rows import record_of, record_values, target_values
 
 _Group = dict[str, TuningRecord]
@@ -28,6 +28,15 @@ def write_batch(connection: Connection, records: Collection[TuningRecord]) -> No
         _put(groups.setdefault(key, {}), record)
     for (workload, target), group in groups.items():
         _write_group(connection, workload, target, group)
+
+
+def upsert(
+    connection: Connection, table: type[Base], values: Mapping[str, Any], keys: tuple[str, ...]
+) -> None:
+    """Update the row that has the values of ``keys``, or insert one."""
+    same = and_(*(getattr(table, key) == values[key] for key in keys))
+    if not connection.execute(update(table).where(same).values(values)).rowcount:
+        connection.execute(insert(table).values(values))
 
 
 def _put(group: _Group, record: TuningRecord) -> None:
