@@ -90,7 +90,7 @@ def print_program(program: Program, *, mark: str | None = None) -> str:
     printer = _Printer(mark)
     names = [b.name for b in program.params]
     header = printer.noted(f"def {program.name}({_signature(program)}):", *names)
-    return "\n".join(("@program", header, *printer.root(program.root), ""))
+    return "\n".join(("@program", header, *printer.root(program.root)))
 
 
 def quote(text: str) -> str:

@@ -1,0 +1,82 @@
+"""Boxes of buffers that statements touch: read off accesses, joined, and compared.
+
+`metasched.te` states the regions of new blocks with it and `metasched.ir.verify` checks those of
+scheduled ones.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from metasched.ir.expr import Buffer, Const, Expr, const, maximum, minimum
+from metasched.ir.simplify import Simplifier
+from metasched.ir.stmt import Region, Stmt
+from metasched.ir.walk import loads, stores
+
+Access = tuple[Buffer, tuple[Expr, ...]]
+"""A buffer and the indices of one element."""
+
+
+def element(access: Access) -> Region:
+    """The region of one element."""
+    buffer, indices = access
+    return Region(buffer, tuple((i, const(1, i.dtype)) for i in indices))
+
+
+def full(buffer: Buffer) -> Region:
+    """The region of a whole buffer."""
+    return Region(buffer, tuple((const(0, size.dtype), size) for size in buffer.shape))
+
+
+def read_accesses(stmt: Stmt) -> list[Access]:
+    """The elements that a statement loads, in program order."""
+    return [(load.buffer, load.indices) for load in loads(stmt)]
+
+
+def write_accesses(stmt: Stmt) -> list[Access]:
+    """The elements that a statement stores, in program order."""
+    return [(store.buffer, store.indices) for store in stores(stmt)]
+
+
+def element_regions(accesses: Iterable[Access]) -> tuple[Region, ...]:
+    """One box per buffer, in order of first access, just large enough for all its accesses."""
+    boxes: dict[Buffer, Region] = {}
+    for access in accesses:
+        region = element(access)
+        known = boxes.get(region.buffer)
+        boxes[region.buffer] = region if known is None else hull(known, region)
+    return tuple(boxes.values())
+
+
+def hull(a: Region, b: Region, simplify: Simplifier | None = None) -> Region:
+    """The smallest box around two regions of one buffer."""
+    if a == b:
+        return a
+    run = simplify or Simplifier()
+    pairs = zip(a.ranges, b.ranges, strict=True)
+    return Region(a.buffer, tuple(_join(x, y, run) for x, y in pairs))
+
+
+def _join(a: tuple[Expr, Expr], b: tuple[Expr, Expr], simplify: Simplifier) -> tuple[Expr, Expr]:
+    if a == b:
+        return a
+    low = simplify(minimum(a[0], b[0]))
+    high = simplify(maximum(a[0] + a[1], b[0] + b[1]))
+    return low, simplify(high - low)
+
+
+def covers(outer: Region, inner: Region, simplify: Simplifier) -> bool:
+    """Whether ``inner`` provably lies in ``outer``."""
+    return all(
+        a == b or (simplify.can_prove(a[0] <= b[0]) and simplify.can_prove(_ends_in(a, b)))
+        for a, b in zip(outer.ranges, inner.ranges, strict=True)
+    )
+
+
+def _ends_in(outer: tuple[Expr, Expr], inner: tuple[Expr, Expr]) -> Expr:
+    return inner[0] + inner[1] <= outer[0] + outer[1]
+
+
+def is_point(ranges: Sequence[tuple[Expr, Expr]]) -> bool:
+    """Whether a box holds one element."""
+    return all(type(extent) is Const and extent.value == 1 for _, extent in ranges)
