@@ -1,0 +1,307 @@
+"""A loop-nest summary evaluated with NumPy for a whole population of tile sizes at once.
+
+Arrays have the candidate as last axis, of length P. Depth ``k`` of ``L`` loops means "inside the
+outermost k loops"; arrays over depth have ``L + 1`` rows, from the whole nest to one execution.
+One concrete program is a population of one, so features of both are the same by construction.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+from metasched.analysis.nest import AccessSummary, LinearForm, StoreSummary
+from metasched.errors import MetaschedError
+from metasched.ir.expr import Binary, Const, Expr, Var
+
+Array: TypeAlias = npt.NDArray[np.float64]
+Values: TypeAlias = Mapping[Var, Array]
+
+LINE_BYTES = 64
+
+
+class Evaluator:
+    """Evaluates integer expressions on arrays of values, each distinct expression once."""
+
+    def __init__(self, values: Values, size: int) -> None:
+        self.size = size
+        self._known: dict[Expr, Array] = dict(values)
+
+    def __call__(self, expr: Expr) -> Array:
+        """The values of an expression, float64 ``(P,)``."""
+        found = self._known.get(expr)
+        if found is None:
+            found = self._known[expr] = self._compute(expr)
+        return found
+
+    def _compute(self, expr: Expr) -> Array:
+        match expr:
+            case Const():
+                return np.full(self.size, float(expr.value))
+            case Binary():
+                a, b = self(expr.a), self(expr.b)
+                match expr.op:
+                    case "add":
+                        return a + b
+                    case "sub":
+                        return a - b
+                    case "mul":
+                        return a * b
+                    case "floordiv":
+                        return np.floor(a / b)
+                    case "floormod":
+                        return a - b * np.floor(a / b)
+                    case "min":
+                        return np.minimum(a, b)
+                    case "max":
+                        return np.maximum(a, b)
+                    case _:
+                        pass
+            case _:
+                pass
+        raise MetaschedError(f"the extent {expr} depends on more than tile sizes")
+
+
+@dataclass(frozen=True, slots=True)
+class AccessNumbers:
+    """One access of a store, per candidate.
+
+    Attributes:
+        depends: per loop whether the access moves with it, ``(L,)`` of bool.
+        stride: elements between two iterations of the innermost loop, ``(P,)``.
+        elements: distinct elements touched per depth, ``(L + 1, P)``.
+        bytes: the same in bytes.
+        lines: cache lines touched per depth, ``(L + 1, P)``.
+        reloads: how often the data of a depth is fetched again, ``(L + 1, P)``; an outer loop that
+            does not move the access reuses it.
+        element_bytes: bytes of one element.
+        kind: "read", "write" or "update".
+        guarded: whether a condition decides if the access happens.
+    """
+
+    depends: npt.NDArray[np.bool_]
+    stride: Array
+    elements: Array
+    bytes: Array
+    lines: Array
+    reloads: Array
+    element_bytes: int
+    kind: str
+    guarded: bool
+
+
+@dataclass(frozen=True, slots=True)
+class StoreNumbers:
+    """A store with its loops, per candidate.
+
+    Attributes:
+        summary: where it comes from.
+        extents: loop extents, ``(L, P)``.
+        trips: executions of each depth, ``(L + 1, P)``; the last row counts the store itself.
+        parallel: jobs of the fused parallel loop, ``(P,)``; 1 when it is serial.
+        vector: elements that one vectorised statement covers, ``(P,)``; 1 when it is scalar.
+        vector_ops: machine vectors per vectorised statement, ``(P,)``.
+        tile: elements of the register tile inside the innermost reduction, ``(P,)``.
+        accumulators: machine vectors of the register tile, ``(P,)``.
+        reduce_run: iterations of the reduction run directly around the tile, ``(P,)``.
+        in_tile: which loops form the register tile, ``(L, P)`` of bool.
+        accesses: the write first, then the reads.
+        unroll: the automatic unroll limit, ``(P,)``.
+    """
+
+    summary: StoreSummary
+    extents: Array
+    trips: Array
+    parallel: Array
+    vector: Array
+    vector_ops: Array
+    tile: Array
+    accumulators: Array
+    reduce_run: Array
+    in_tile: npt.NDArray[np.bool_]
+    accesses: tuple[AccessNumbers, ...]
+    unroll: Array
+
+
+def evaluate_store(
+    summary: StoreSummary,
+    evaluate: Evaluator,
+    *,
+    max_jobs: Array,
+    max_vector: Array,
+    unroll: Array,
+    vector_bytes: int,
+    private: frozenset[str],
+) -> StoreNumbers:
+    """Evaluate one store.
+
+    Args:
+        summary: the store.
+        evaluate: values of the tile sizes.
+        max_jobs: most jobs of the parallel loop, ``(P,)``.
+        max_vector: longest vectorised loop, ``(P,)``.
+        unroll: automatic unroll limit, ``(P,)``.
+        vector_bytes: bytes of a machine vector.
+        private: names of buffers that are compacted to what is touched.
+    """
+    size, depth = evaluate.size, len(summary.loops)
+    extents = np.ones((depth, size))
+    for k, loop in enumerate(summary.loops):
+        extents[k] = evaluate(loop.extent)
+    trips = np.ones((depth + 1, size))
+    np.cumprod(extents, axis=0, out=trips[1:])
+    accesses = tuple(
+        _access(access, evaluate, extents, trips, access.buffer.name in private)
+        for access in summary.accesses
+    )
+    parallel = _parallel(summary, extents, max_jobs)
+    lanes = max(vector_bytes // summary.dtype.bytes, 1)
+    vector = _vector(summary, extents, accesses, max_vector)
+    vector_ops = np.where(vector > 1, _pieces(vector, lanes), vector)
+    in_tile, reduce_run = _tile(summary, extents)
+    tile = np.prod(np.where(in_tile, extents, 1.0), axis=0)
+    accumulators = np.maximum(tile / vector, 1.0) * vector_ops
+    return StoreNumbers(
+        summary, extents, trips, parallel, vector, vector_ops, tile, accumulators, reduce_run,
+        in_tile, accesses, unroll,
+    )  # fmt: skip
+
+
+def _access(
+    access: AccessSummary, evaluate: Evaluator, extents: Array, trips: Array, private: bool
+) -> AccessNumbers:
+    depth, size = extents.shape
+    inside = np.tri(depth, depth + 1, dtype=np.float64).T[:, ::1]
+    inside = (np.arange(depth)[None, :] >= np.arange(depth + 1)[:, None]).astype(np.float64)
+    steps = [inside[:, k, None] * (extents[k] - 1.0) for k in range(depth)]
+    elements = np.ones((depth + 1, size))
+    run = np.ones((depth + 1, size))
+    whole = np.ones((depth + 1, size), dtype=np.bool_)
+    row_stride = np.ones(size)
+    stride = np.zeros(size)
+    depends = np.zeros(depth, dtype=np.bool_)
+    for form, length in zip(reversed(access.forms), reversed(access.buffer.shape), strict=True):
+        shape = evaluate(length)
+        touched = np.minimum(_span(form, evaluate, steps, depth, size) + 1.0, shape)
+        elements *= touched
+        run = np.where(whole, run * touched, run)
+        whole &= touched >= shape
+        if depth:
+            stride = stride + row_stride * _slope(form, evaluate, depth - 1, size)
+        row_stride = row_stride * shape
+        _mark(form, depends)
+    width = access.buffer.dtype.bytes
+    if private:
+        run = elements
+    lines = elements / run * np.ceil(run * width / LINE_BYTES)
+    reloads = np.ones((depth + 1, size))
+    for k in range(depth):
+        moves = (extents[k] > 1.0) if depends[k] else np.zeros(size, dtype=np.bool_)
+        reloads[k + 1] = np.where(moves, trips[k + 1], reloads[k])
+    return AccessNumbers(
+        depends, np.abs(stride), elements, elements * width, lines, reloads, width, access.kind,
+        access.guarded,
+    )  # fmt: skip
+
+
+def _span(
+    form: LinearForm, evaluate: Evaluator, steps: list[Array], depth: int, size: int
+) -> Array:
+    """How far an index moves inside each depth, ``(L + 1, P)``."""
+    total = np.zeros((depth + 1, size))
+    for term in form.terms:
+        scale = np.abs(evaluate(term.coefficient))
+        if term.loop is not None:
+            total += scale * steps[term.loop]
+            continue
+        assert term.inner is not None and term.divisor is not None
+        inner = _span(term.inner, evaluate, steps, depth, size)
+        divisor = evaluate(term.divisor)
+        total += scale * (
+            np.minimum(inner, divisor - 1.0) if term.modulo else np.floor(inner / divisor)
+        )
+    return total
+
+
+def _slope(form: LinearForm, evaluate: Evaluator, loop: int, size: int) -> Array:
+    """How far an index moves with one step of a loop, ``(P,)``."""
+    total = np.zeros(size)
+    for term in form.terms:
+        scale = evaluate(term.coefficient)
+        if term.loop is not None:
+            if term.loop == loop:
+                total = total + scale
+            continue
+        assert term.inner is not None and term.divisor is not None
+        inner = _slope(term.inner, evaluate, loop, size)
+        total = total + scale * (inner if term.modulo else np.trunc(inner / evaluate(term.divisor)))
+    return total
+
+
+def _mark(form: LinearForm, depends: npt.NDArray[np.bool_]) -> None:
+    for term in form.terms:
+        if term.loop is not None:
+            depends[term.loop] = True
+        elif term.inner is not None:
+            _mark(term.inner, depends)
+
+
+def _parallel(summary: StoreSummary, extents: Array, max_jobs: Array) -> Array:
+    """Jobs of the fused outer loops, as the postprocessor fuses them."""
+    size = extents.shape[1]
+    jobs = np.ones(size)
+    taking = np.ones(size, dtype=np.bool_)
+    for k, loop in enumerate(summary.loops):
+        if not loop.parallel_safe:
+            break
+        longer = jobs * extents[k]
+        taking &= (longer <= max_jobs) | (jobs == 1.0)
+        jobs = np.where(taking, longer, jobs)
+    return jobs
+
+
+def _vector(
+    summary: StoreSummary, extents: Array, accesses: tuple[AccessNumbers, ...], limit: Array
+) -> Array:
+    """Elements that one vectorised statement covers: the innermost loop where it may be one."""
+    depth, size = extents.shape
+    if depth == 0 or summary.loops[-1].reduces:
+        return np.ones(size)
+    fits = accesses[0].stride == 1.0
+    longest = np.minimum(extents[-1], limit)
+    return np.where(fits & (longest > 1.0), longest, 1.0)
+
+
+def _pieces(vector: Array, lanes: int) -> Array:
+    """Machine vectors that cover a vector: whole ones, then powers of two for the rest."""
+    whole = np.floor(vector / lanes)
+    rest = (vector - whole * lanes).astype(np.int64)
+    bits = np.zeros_like(rest)
+    while np.any(rest):
+        bits += rest & 1
+        rest = rest >> 1
+    return whole + bits
+
+
+def _tile(summary: StoreSummary, extents: Array) -> tuple[npt.NDArray[np.bool_], Array]:
+    """The spatial loops inside the innermost real reduction, and the reduction run around them."""
+    depth, size = extents.shape
+    in_tile = np.zeros((depth, size), dtype=np.bool_)
+    run = np.ones(size)
+    before = np.ones(size, dtype=np.bool_)
+    running = np.ones(size, dtype=np.bool_)
+    for k in reversed(range(depth)):
+        real = extents[k] > 1.0
+        if summary.loops[k].reduces:
+            before &= ~real
+            run = np.where(running, run * extents[k], run)
+        else:
+            in_tile[k] = before & real
+            running &= before | ~real
+    if not summary.reduction:
+        in_tile[:] = False
+    return in_tile, run
