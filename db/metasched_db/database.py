@@ -9,7 +9,7 @@ from functools import partial
 from itertools import islice
 from typing import Any, final
 
-from sqlalchemy import ColumnElement, Connection, Row, Select, select
+from sqlalchemy import ColumnElement, Connection, select
 
 from metasched.database import AbstractDatabase, JobRecord, Stats, TuningRecord, Workload
 from metasched.database.database import BATCH, ProgramOrHash, workload_hash
@@ -19,7 +19,7 @@ from metasched.measure.records import Status
 from metasched.target import Target
 from metasched_db import statements
 from metasched_db.models import JobRow, ModelRow, RecordRow, TargetRow, WorkloadRow
-from metasched_db.rows import job_of, job_values, record_of, target_of
+from metasched_db.rows import AnyRow, job_of, job_values, record_of, target_of
 from metasched_db.schema import ensure_schema
 from metasched_db.session import Sessions
 from metasched_db.writing import upsert, write_batch
@@ -53,7 +53,8 @@ class SqlDatabase(AbstractDatabase):
 
     def top(self, program: ProgramOrHash, target: Target, k: int) -> tuple[TuningRecord, ...]:
         check_count("top", "k", k)
-        rows = self._rows(statements.top(workload_hash(program), target.key(), k))
+        values = {"workload": workload_hash(program), "target": target.key(), "k": k}
+        rows = self._rows(statements.TOP, values)
         return tuple(map(record_of, rows))
 
     def records(
@@ -85,7 +86,7 @@ class SqlDatabase(AbstractDatabase):
     def stats(self, program: ProgramOrHash | None = None, target: Target | None = None) -> Stats:
         conditions = _matching(program, target)
 
-        def count(connection: Connection) -> tuple[list[Row[Any]], int]:
+        def count(connection: Connection) -> tuple[list[AnyRow], int]:
             rows = connection.execute(statements.counts(conditions)).all()
             jobs = connection.scalar(statements.job_count(conditions))
             return list(rows), jobs or 0
@@ -133,8 +134,8 @@ class SqlDatabase(AbstractDatabase):
         )
         return next((row[0] for row in self._rows(query)), None)
 
-    def _rows(self, query: Select[Any]) -> list[Row[Any]]:
-        return self._sessions.read(lambda connection: list(connection.execute(query).all()))
+    def _rows(self, query: statements.Query, values: dict[str, Any] | None = None) -> list[AnyRow]:
+        return self._sessions.read(lambda connection: list(connection.execute(query, values)))
 
 
 def _matching(program: ProgramOrHash | None, target: Target | None) -> list[ColumnElement[bool]]:
@@ -144,7 +145,7 @@ def _matching(program: ProgramOrHash | None, target: Target | None) -> list[Colu
     )
 
 
-def _stats(groups: list[Row[Any]], jobs: int) -> Stats:
+def _stats(groups: list[AnyRow], jobs: int) -> Stats:
     """Add up counts by workload, target and status."""
     by_status: dict[Status, int] = dict.fromkeys(Status, 0)
     for _, _, status, count, _ in groups:

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import json
 from functools import lru_cache
-from typing import Any
+from typing import Any, TypeAlias
 
 from sqlalchemy import Row
 
 from metasched.database import JobRecord, JobStatus, TuningRecord, Workload
 from metasched.measure.records import Status
 from metasched.target import Target
+
+AnyRow: TypeAlias = "Row[*tuple[Any, ...]]"
 
 
 def record_values(record: TuningRecord, workload_id: int, target_id: int) -> dict[str, Any]:
@@ -33,7 +35,7 @@ def record_values(record: TuningRecord, workload_id: int, target_id: int) -> dic
     }
 
 
-def record_of(row: Row[Any]) -> TuningRecord:
+def record_of(row: AnyRow) -> TuningRecord:
     """Return the record in a row of `statements.joined`."""
     return TuningRecord(
         workload=Workload(row.workload_hash, row.workload_name, row.workload_text),
@@ -74,7 +76,7 @@ def job_values(job: JobRecord) -> dict[str, Any]:
     }
 
 
-def job_of(row: Row[Any]) -> JobRecord:
+def job_of(row: AnyRow) -> JobRecord:
     """Return the job in a row."""
     return JobRecord(
         id=row.id,

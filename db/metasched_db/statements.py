@@ -3,12 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from typing import Any
+from typing import Any, TypeAlias
 
-from sqlalchemy import ColumnElement, Delete, ScalarSelect, Select, delete, func, select
+from sqlalchemy import (
+    BindParameter,
+    ColumnElement,
+    Delete,
+    Integer,
+    ScalarSelect,
+    Select,
+    bindparam,
+    delete,
+    func,
+    select,
+)
 
 from metasched.measure.records import Status
 from metasched_db.models import JobRow, RecordRow, TargetRow, WorkloadRow
+
+Query: TypeAlias = "Select[*tuple[Any, ...]]"
 
 OK = str(Status.OK)
 PAGE = 512
@@ -24,17 +37,17 @@ RECORD_COLUMNS = (
 )
 
 
-def workload_id(workload_hash: str) -> ScalarSelect[int]:
+def workload_id(workload_hash: str | BindParameter[str]) -> ScalarSelect[int]:
     """Return the row id of a workload as a sub-query."""
     return select(WorkloadRow.id).where(WorkloadRow.hash == workload_hash).scalar_subquery()
 
 
-def target_id(target_key: str) -> ScalarSelect[int]:
+def target_id(target_key: str | BindParameter[str]) -> ScalarSelect[int]:
     """Return the row id of a target as a sub-query."""
     return select(TargetRow.id).where(TargetRow.key == target_key).scalar_subquery()
 
 
-def joined() -> Select[Any]:
+def joined() -> Query:
     """Select records with their workload and target."""
     return (
         select(*RECORD_COLUMNS)
@@ -43,19 +56,20 @@ def joined() -> Select[Any]:
     )
 
 
-def top(workload_hash: str, target_key: str, k: int) -> Select[Any]:
-    """Select the ``k`` fastest servable records: one range of the index, whatever the size."""
-    return (
-        joined()
-        .where(
-            RecordRow.workload_id == workload_id(workload_hash),
-            RecordRow.target_id == target_id(target_key),
-            RecordRow.status == OK,
-            RecordRow.time_s.is_not(None),
-        )
-        .order_by(RecordRow.time_s, RecordRow.id)
-        .limit(k)
+# Built once, since building a statement costs more than running this one. All servable records
+# of a workload and target are one range of the index, in order, so its cost is that of `k` rows.
+TOP = (
+    joined()
+    .where(
+        RecordRow.workload_id == workload_id(bindparam("workload")),
+        RecordRow.target_id == target_id(bindparam("target")),
+        RecordRow.status == OK,
+        RecordRow.time_s.is_not(None),
     )
+    .order_by(RecordRow.time_s, RecordRow.id)
+    .limit(bindparam("k", type_=Integer))
+)
+"""The fastest servable records; binds ``workload`` (hash), ``target`` (key) and ``k``."""
 
 
 def matching(workload_hash: str | None, target_key: str | None) -> list[ColumnElement[bool]]:
@@ -71,12 +85,12 @@ def matching(workload_hash: str | None, target_key: str | None) -> list[ColumnEl
 def page(
     after_id: int,
     conditions: Collection[ColumnElement[bool]],
-) -> Select[Any]:
+) -> Query:
     """Select the next page of a scan in the order of writing."""
     return joined().where(RecordRow.id > after_id, *conditions).order_by(RecordRow.id).limit(PAGE)
 
 
-def candidates(workload: int, target: int, program_hashes: Collection[str]) -> Select[Any]:
+def candidates(workload: int, target: int, program_hashes: Collection[str]) -> Query:
     """Select the records of given candidates, locked until the transaction ends."""
     return (
         joined()
@@ -89,14 +103,14 @@ def candidates(workload: int, target: int, program_hashes: Collection[str]) -> S
     )
 
 
-def counts(conditions: Collection[ColumnElement[bool]]) -> Select[Any]:
+def counts(conditions: Collection[ColumnElement[bool]]) -> Query:
     """Count records by workload, target and status, in one pass."""
     parts = (RecordRow.workload_id, RecordRow.target_id, RecordRow.status)
     servable = func.count(RecordRow.time_s)
     return select(*parts, func.count(), servable).where(*conditions).group_by(*parts)
 
 
-def job_count(conditions: Collection[ColumnElement[bool]]) -> Select[Any]:
+def job_count(conditions: Collection[ColumnElement[bool]]) -> Query:
     """Count all jobs, or those with a matching record where there are conditions."""
     if not conditions:
         return select(func.count()).select_from(JobRow)

@@ -10,8 +10,9 @@ import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import asdict, fields
 from datetime import UTC, datetime
+from enum import StrEnum
 from pathlib import Path
-from typing import Any, TypeAlias, cast
+from typing import Any, TypeAlias, TypeVar, cast
 
 from metasched.database.records import FORMAT_VERSION, JobRecord, JobStatus, TuningRecord, Workload
 from metasched.errors import DatabaseError, MetaschedError, suggest
@@ -23,6 +24,7 @@ MAX_LINE_BYTES = 16 * 2**20
 """A longer line is refused: no record comes near it, and reading stays bounded in memory."""
 
 Item: TypeAlias = TuningRecord | JobRecord
+_Enum = TypeVar("_Enum", bound=StrEnum)
 _Fields: TypeAlias = dict[str, Any]
 _RECORD_FIELDS = frozenset(field.name for field in fields(TuningRecord))
 _JOB_FIELDS = frozenset(field.name for field in fields(JobRecord))
@@ -246,7 +248,7 @@ def _known(table: Mapping[str, Any], data: _Fields, name: str) -> Any:
     return table[key]
 
 
-def _member(kind: type[Any], data: _Fields) -> Any:
+def _member(kind: type[_Enum], data: _Fields) -> _Enum:
     name = _get(data, "status", str)
     known = [str(member) for member in kind]
     if name not in known:
