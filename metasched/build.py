@@ -1,0 +1,135 @@
+"""From a program and a trace to a loaded-able artefact; these functions run in builder processes.
+
+Replay, postprocessing, lowering, printing and compiling of one candidate happen here, so that the
+tuning process only proposes. Everything that crosses the process border is text or a frozen record.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+
+from metasched.analysis.flops import flops
+from metasched.codegen import CSource, emit
+from metasched.errors import CodegenError, ScheduleError, TraceError
+from metasched.ir.expr import int_value
+from metasched.ir.hash import structural_hash
+from metasched.ir.parser import parse
+from metasched.ir.stmt import Program
+from metasched.lower import lower, plain
+from metasched.measure.records import ArgSpec, Artefact, BuildOutput, Rejected
+from metasched.schedule.replay import replay
+from metasched.space.default_schedule import default_schedule
+from metasched.space.postprocs import AbstractPostproc, postprocess
+from metasched.space.postprocs import Rejected as RejectedSchedule
+from metasched.target import Target
+from metasched.target.toolchain import compile_shared, find_toolchain, source_hash
+from metasched.trace.trace import Trace
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """What a builder process needs to build one candidate.
+
+    Attributes:
+        program: printed text of the unscheduled program.
+        trace: JSON of the trace before postprocessing; None for the default schedule.
+        postprocs: run after the replay.
+        target: what to build for.
+    """
+
+    program: str
+    trace: str | None
+    postprocs: tuple[AbstractPostproc, ...]
+    target: Target
+
+
+def build_candidate(candidate: Candidate, out_dir: str) -> BuildOutput:
+    """Replay, postprocess, lower, print and compile one candidate.
+
+    Raises:
+        Rejected: a postprocessor, a primitive or the lowering refused it.
+        ToolchainError: the compiler failed.
+    """
+    clock = _Clock()
+    program = _parse(candidate.program)
+    try:
+        scheduled, trace = _schedule(candidate, program)
+    except (ScheduleError, TraceError) as error:
+        raise Rejected(str(error).splitlines()[0]) from error
+    clock.lap("replay")
+    try:
+        source = emit(lower(scheduled, candidate.target), candidate.target)
+    except CodegenError as error:
+        raise Rejected(str(error).splitlines()[0]) from error
+    clock.lap("lower")
+    artefact = compile_source(source, program, candidate.target, out_dir)
+    clock.lap("compile")
+    return BuildOutput(artefact, structural_hash(scheduled), trace.to_json(), clock.laps)
+
+
+def build_reference(candidate: Candidate, out_dir: str) -> BuildOutput:
+    """Compile the unscheduled program plainly, with double accumulation, to check others against."""
+    program = _parse(candidate.program)
+    source = emit(plain(program), candidate.target)
+    artefact = compile_source(source, program, candidate.target, out_dir)
+    return BuildOutput(artefact, structural_hash(program), Trace().to_json(), {})
+
+
+def compile_source(source: CSource, program: Program, target: Target, out_dir: str) -> Artefact:
+    """Compile printed C into ``out_dir``; an artefact that exists already is reused."""
+    digest = source_hash(source.text, target)
+    path = Path(out_dir) / f"{digest}.so"
+    if not path.exists():
+        compile_shared(source.text, toolchain=find_toolchain(), out_path=path)
+    return Artefact(
+        path=str(path),
+        entry=source.entry,
+        source_hash=digest,
+        args=arg_specs(program),
+        workspace_bytes=source.workspace_bytes,
+        flops=flops(program),
+    )
+
+
+def arg_specs(program: Program) -> tuple[ArgSpec, ...]:
+    """The parameters as the runner sees them; symbolic sizes are -1."""
+    outputs = program.outputs
+    return tuple(
+        ArgSpec(
+            p.name,
+            tuple(-1 if (n := int_value(s)) is None else n for s in p.shape),
+            str(p.dtype),
+            p in outputs,
+        )
+        for p in program.params
+    )
+
+
+def _schedule(candidate: Candidate, program: Program) -> tuple[Program, Trace]:
+    if candidate.trace is None:
+        schedule = default_schedule(program, candidate.target)
+        return schedule.program, schedule.trace
+    schedule = replay(Trace.from_json(candidate.trace), program)
+    done = postprocess(schedule, candidate.postprocs, candidate.target)
+    if isinstance(done, RejectedSchedule):
+        raise Rejected(done.reason)
+    return done.program, done.trace
+
+
+@lru_cache(maxsize=8)
+def _parse(text: str) -> Program:
+    return parse(text)
+
+
+class _Clock:
+    def __init__(self) -> None:
+        self.laps: dict[str, float] = {}
+        self._last = time.perf_counter()
+
+    def lap(self, name: str) -> None:
+        now = time.perf_counter()
+        self.laps[name] = now - self._last
+        self._last = now
