@@ -1,0 +1,163 @@
+"""The machine a program is scheduled, compiled and measured for, as one immutable value.
+
+`detect` fills it in for this host, `toolchain` compiles for it, `peak` says how fast it is.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from typing import Any, TypedDict, Unpack
+
+from metasched.errors import UsageError, suggest
+from metasched.target.detect import host_facts, vector_unit
+from metasched.target.toolchain import describe_toolchain
+
+_PLANNED = ("cuda", "opencl")
+_NOT_IN_KEY = frozenset({"model", "line_bytes", "vector_registers"})
+
+
+class TargetFields(TypedDict, total=False):
+    """What may be overridden by name; see `Target` for the meaning."""
+
+    arch: str
+    model: str
+    features: tuple[str, ...]
+    cores: int
+    vector_bits: int
+    vector_registers: int
+    l1_bytes: int
+    l2_bytes: int
+    l3_bytes: int
+    line_bytes: int
+    toolchain: str
+
+
+@dataclass(frozen=True, slots=True, init=False)
+class Target:
+    """A description of the machine that kernels run on.
+
+    ``Target("cpu")`` describes this host; any field can be overridden by name. Features that
+    are overridden decide the vector registers too, unless those are given as well.
+
+    Attributes:
+        kind: ``"cpu"``.
+        arch: The instruction set, such as ``"x86_64"``.
+        model: The name of the processor.
+        features: The ISA features that matter to generated code, sorted.
+        cores: The cores that a kernel may use.
+        vector_bits: Bits of a vector register.
+        vector_registers: Vector registers of one core.
+        l1_bytes: First-level data cache of one core.
+        l2_bytes: Second-level cache of one core.
+        l3_bytes: Last-level cache, shared by the cores.
+        line_bytes: Bytes of a cache line.
+        toolchain: Compiler name and version such as ``"gcc 12.2.0"``, or ``"none"``.
+
+    Raises:
+        UsageError: an unknown kind or field, or a value out of its range.
+
+    >>> Target("cpu", cores=1).cores
+    1
+    """
+
+    kind: str
+    arch: str
+    model: str
+    features: tuple[str, ...]
+    cores: int
+    vector_bits: int
+    vector_registers: int
+    l1_bytes: int
+    l2_bytes: int
+    l3_bytes: int
+    line_bytes: int
+    toolchain: str
+
+    def __init__(self, kind: str = "cpu", **overrides: Unpack[TargetFields]) -> None:
+        _check_kind(kind)
+        _check_names(overrides)
+        facts: dict[str, Any] = {**host_facts(), "toolchain": describe_toolchain(), **overrides}
+        if "features" in overrides or "arch" in overrides:
+            bits, registers = vector_unit(facts["arch"], facts["features"])
+            facts["vector_bits"] = overrides.get("vector_bits", bits)
+            facts["vector_registers"] = overrides.get("vector_registers", registers)
+        _fill(self, {"kind": kind, **facts})
+
+    @staticmethod
+    def parse(spec: str | Target) -> Target:
+        """Return the target that a user named, or the target itself.
+
+        Raises:
+            UsageError: the text names no target, or one that is not supported.
+        """
+        return spec if isinstance(spec, Target) else Target(spec)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the fields as JSON values; `from_dict` reads them back."""
+        values = {field.name: getattr(self, field.name) for field in fields(self)}
+        return values | {"features": list(self.features)}
+
+    @staticmethod
+    def from_dict(data: Mapping[str, Any]) -> Target:
+        """Return the target that `to_dict` described; nothing is taken from this host.
+
+        Raises:
+            UsageError: a field is missing, unknown or of the wrong type.
+        """
+        names = {field.name for field in fields(Target)}
+        if missing := sorted(names - data.keys()):
+            raise UsageError(f"a target needs '{missing[0]}'; got {sorted(data)}")
+        if unknown := sorted(data.keys() - names):
+            raise UsageError(f"a target has no '{unknown[0]}'{suggest(unknown[0], names)}")
+        target = object.__new__(Target)
+        _fill(target, data)
+        return target
+
+    def key(self) -> str:
+        """Return a short stable hash of the fields that decide which kernels are good."""
+        decisive = {k: v for k, v in self.to_dict().items() if k not in _NOT_IN_KEY}
+        text = json.dumps(decisive, sort_keys=True, separators=(",", ":"))
+        return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+    def __str__(self) -> str:
+        cores = f"{self.cores} core{'s' if self.cores != 1 else ''}"
+        return f"{self.kind} {self.arch} {self.model}, {cores}, {self.vector_bits}-bit vectors"
+
+
+def _check_kind(kind: str) -> None:
+    if not isinstance(kind, str):  # pyright: ignore[reportUnnecessaryIsInstance]
+        raise UsageError(f"a target is named by text such as 'cpu', got {type(kind).__name__}")
+    name = kind.split(":", 1)[0].strip()
+    if name in _PLANNED:
+        raise UsageError(f"target '{kind}' is not supported yet in this version; use 'cpu'")
+    if kind != "cpu":
+        raise UsageError(f"unknown target '{kind}'{suggest(kind, ('cpu',))}")
+
+
+def _check_names(overrides: Mapping[str, object]) -> None:
+    known = TargetFields.__annotations__
+    for name in overrides:
+        if name not in known:
+            raise UsageError(f"a target has no '{name}'{suggest(name, known)}")
+
+
+def _fill(target: Target, values: Mapping[str, Any]) -> None:
+    """Set the checked fields of a frozen target."""
+    for field in fields(Target):
+        object.__setattr__(target, field.name, _checked(field.name, values[field.name]))
+
+
+def _checked(name: str, value: Any) -> Any:
+    if name == "features":
+        if isinstance(value, str) or not all(isinstance(item, str) for item in value):
+            raise UsageError(f"target features are a list of names, got {value!r}")
+        return tuple(sorted(set(value)))
+    expected = str if name in ("kind", "arch", "model", "toolchain") else int
+    if not isinstance(value, expected) or isinstance(value, bool):
+        raise UsageError(f"target {name} is {value!r}, expected {expected.__name__}")
+    if isinstance(value, int) and value < 1:
+        raise UsageError(f"target {name} is {value}, expected at least 1")
+    return value
