@@ -328,13 +328,13 @@ _FOLD: Final[dict[str, Callable[[float, float], float | bool]]] = {
 }
 
 
-def _fold(op: BinaryOp, a: Expr, b: Expr) -> Expr | None:
-    """Fold two integer constants (floats keep the rounding of the target)."""
+def _fold(op: BinaryOp, a: Expr, b: Expr) -> Expr:
+    """``a op b`` with two integer constants folded (floats keep the rounding of the target)."""
     if type(a) is Const and type(b) is Const and a.dtype.is_int and op in _FOLD:
         if op in ("floordiv", "floormod") and b.value == 0:
-            return None
+            return Binary(op, a, b)
         return Const(_FOLD[op](a.value, b.value), BOOL if op in COMPARISONS else a.dtype)
-    return None
+    return Binary(op, a, b)
 
 
 def _is(expr: Expr, value: int) -> bool:
@@ -353,7 +353,7 @@ def add(a: ExprLike, b: ExprLike) -> Expr:
         return y
     if _is(y, 0):
         return x
-    return _fold("add", x, y) or Binary("add", x, y)
+    return _fold("add", x, y)
 
 
 def sub(a: ExprLike, b: ExprLike) -> Expr:
@@ -363,7 +363,7 @@ def sub(a: ExprLike, b: ExprLike) -> Expr:
         return x
     if x.dtype.is_int and x == y:
         return Const(0, x.dtype)
-    return _fold("sub", x, y) or Binary("sub", x, y)
+    return _fold("sub", x, y)
 
 
 def mul(a: ExprLike, b: ExprLike) -> Expr:
@@ -373,7 +373,7 @@ def mul(a: ExprLike, b: ExprLike) -> Expr:
         return y
     if _is(y, 1) or _is(x, 0):
         return x
-    return _fold("mul", x, y) or Binary("mul", x, y)
+    return _fold("mul", x, y)
 
 
 def div(a: ExprLike, b: ExprLike) -> Expr:
@@ -391,7 +391,7 @@ def floordiv(a: ExprLike, b: ExprLike) -> Expr:
         raise UsageError(f"division of {x} by zero")
     if _is(y, 1) or _is(x, 0):
         return x
-    return _fold("floordiv", x, y) or Binary("floordiv", x, y)
+    return _fold("floordiv", x, y)
 
 
 def floormod(a: ExprLike, b: ExprLike) -> Expr:
@@ -401,43 +401,43 @@ def floormod(a: ExprLike, b: ExprLike) -> Expr:
         raise UsageError(f"remainder of {x} by zero")
     if _is(y, 1):
         return Const(0, x.dtype)
-    return _fold("floormod", x, y) or Binary("floormod", x, y)
+    return _fold("floormod", x, y)
 
 
 def minimum(a: ExprLike, b: ExprLike) -> Expr:
     """The smaller of two values."""
     x, y = _pair(a, b)
-    return x if x == y else _fold("min", x, y) or Binary("min", x, y)
+    return x if x == y else _fold("min", x, y)
 
 
 def maximum(a: ExprLike, b: ExprLike) -> Expr:
     """The larger of two values."""
     x, y = _pair(a, b)
-    return x if x == y else _fold("max", x, y) or Binary("max", x, y)
+    return x if x == y else _fold("max", x, y)
 
 
 def equal(a: ExprLike, b: ExprLike) -> Expr:
     """``a == b`` as an expression."""
     x, y = _pair(a, b)
-    return _fold("eq", x, y) or (TRUE if x.dtype.is_int and x == y else Binary("eq", x, y))
+    return TRUE if x.dtype.is_int and x == y else _fold("eq", x, y)
 
 
 def not_equal(a: ExprLike, b: ExprLike) -> Expr:
     """``a != b`` as an expression."""
     x, y = _pair(a, b)
-    return _fold("ne", x, y) or (FALSE if x.dtype.is_int and x == y else Binary("ne", x, y))
+    return FALSE if x.dtype.is_int and x == y else _fold("ne", x, y)
 
 
 def less(a: ExprLike, b: ExprLike) -> Expr:
     """``a < b``."""
     x, y = _pair(a, b)
-    return _fold("lt", x, y) or Binary("lt", x, y)
+    return _fold("lt", x, y)
 
 
 def less_equal(a: ExprLike, b: ExprLike) -> Expr:
     """``a <= b``."""
     x, y = _pair(a, b)
-    return _fold("le", x, y) or Binary("le", x, y)
+    return _fold("le", x, y)
 
 
 def logical_and(a: ExprLike, b: ExprLike) -> Expr:
