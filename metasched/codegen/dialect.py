@@ -1,0 +1,71 @@
+"""A C-like language as data: what differs between C, CUDA C and OpenCL C.
+
+`c_family` prints with these tables; a new language is a new `Dialect` and its prelude.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import TypeAlias
+
+from metasched.errors import CodegenError
+from metasched.ir.dtype import DType
+
+Helper: TypeAlias = tuple[str, DType]
+"""A function of the prelude: its name and the type that it works on."""
+
+_SHORT = {"float": "f", "int": "i", "uint": "u", "bool": "b"}
+
+
+@dataclass(frozen=True, slots=True)
+class Dialect:
+    """One language of the C family.
+
+    Args:
+        name: how errors call it.
+        types: the spelling of each scalar type that the language has.
+        keywords: words that cannot name variables.
+        infix: sign and binding strength of the binary operations that are operators.
+        prelude: the text that goes before a kernel, given the vector types and helpers it uses.
+        parallel: the line before a parallel loop, given the number of threads.
+    """
+
+    name: str
+    types: Mapping[str, str]
+    keywords: frozenset[str]
+    infix: Mapping[str, tuple[str, int]]
+    prelude: Callable[[Iterable[DType], Iterable[Helper]], str]
+    parallel: Callable[[int], str]
+
+    def scalar(self, dtype: DType) -> str:
+        """The spelling of a scalar type.
+
+        Raises:
+            CodegenError: the language (as we use it) lacks the type.
+        """
+        try:
+            return self.types[str(dtype.scalar)]
+        except KeyError:
+            raise CodegenError(
+                f"{self.name} has no type for {dtype.scalar}; use one of {', '.join(self.types)}"
+            ) from None
+
+    def typename(self, dtype: DType) -> str:
+        """The spelling of a scalar or vector type."""
+        return self.scalar(dtype) if dtype.lanes == 1 else short_name(dtype)
+
+
+def short_name(dtype: DType) -> str:
+    """A name such as ``f32x16`` for identifiers.
+
+    >>> short_name(DType("float", 32, 16))
+    'f32x16'
+    """
+    base = f"{_SHORT.get(dtype.code, dtype.code)}{dtype.bits}"
+    return base if dtype.lanes == 1 else f"{base}x{dtype.lanes}"
+
+
+def mask_dtype(dtype: DType) -> DType:
+    """The integer type of a comparison of vectors: all bits set where it holds."""
+    return DType("int", dtype.bits, dtype.lanes)

@@ -1,0 +1,84 @@
+"""Linear views of index expressions: coefficient of a variable, constant part.
+
+Passes after `flatten` see canonical sums (`metasched.ir.simplify`), so these walk a sum directly
+instead of building polynomials: they run once per access of every candidate.
+"""
+
+from __future__ import annotations
+
+from metasched.ir.expr import Binary, Const, Expr, Var, add, const, int_value, mul, sub
+from metasched.ir.walk import expr_children, walk_expr
+
+
+def mentions(expr: Expr, var: Var) -> bool:
+    """Whether ``var`` occurs in ``expr``."""
+    if type(expr) is Var:
+        return expr == var
+    return any(mentions(child, var) for child in expr_children(expr))
+
+
+def mentions_any(expr: Expr, names: set[Var] | frozenset[Var]) -> bool:
+    """Whether one of the variables occurs in ``expr``."""
+    return any(type(node) is Var and node in names for node in walk_expr(expr))
+
+
+def coefficient(expr: Expr, var: Var) -> Expr | None:
+    """The factor of ``var`` in a sum, or None where ``expr`` is not linear in it.
+
+    >>> i, j = Var("i"), Var("j")
+    >>> print(coefficient(i * 64 + j * 8 + 3, j))
+    8
+    """
+    match expr:
+        case Var():
+            return const(1 if expr == var else 0, expr.dtype)
+        case Binary(op="add", a=a, b=b):
+            x, y = coefficient(a, var), coefficient(b, var)
+            return None if x is None or y is None else add(x, y)
+        case Binary(op="sub", a=a, b=b):
+            x, y = coefficient(a, var), coefficient(b, var)
+            return None if x is None or y is None else sub(x, y)
+        case Binary(op="mul", a=a, b=b) if not mentions(b, var):
+            x = coefficient(a, var)
+            return None if x is None else mul(x, b)
+        case Binary(op="mul", a=a, b=b) if not mentions(a, var):
+            y = coefficient(b, var)
+            return None if y is None else mul(y, a)
+        case _:
+            return None if mentions(expr, var) else const(0, expr.dtype)
+
+
+def int_coefficient(expr: Expr, var: Var) -> int | None:
+    """`coefficient` where it is a known integer, else None."""
+    factor = coefficient(expr, var)
+    return None if factor is None else int_value(factor)
+
+
+def split_offset(expr: Expr) -> tuple[Expr | None, int]:
+    """``expr`` as base plus constant; the base is None for a constant.
+
+    >>> i = Var("i")
+    >>> base, offset = split_offset(i * 8 - 3)
+    >>> print(base, offset)
+    i * 8 -3
+    """
+    match expr:
+        case Const():
+            return None, int(expr.value)
+        case Binary(op="add", a=base, b=Const(value=offset)):
+            return base, int(offset)
+        case Binary(op="sub", a=base, b=Const(value=offset)):
+            return base, -int(offset)
+        case _:
+            return expr, 0
+
+
+def with_offset(expr: Expr, offset: int) -> Expr:
+    """``expr + offset`` with the constants kept together at the end."""
+    if offset == 0:
+        return expr
+    base, constant = split_offset(expr)
+    total = constant + offset
+    if base is None:
+        return const(total, expr.dtype)
+    return add(base, total) if total >= 0 else sub(base, -total)

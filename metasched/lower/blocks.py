@@ -1,0 +1,133 @@
+"""Pass 1: blocks become statements over loop variables.
+
+Iteration variables are replaced by their bindings, predicates become `If`, and each reduction's
+init runs in loops of its own before the outermost loop that reduces, so later passes meet no
+condition "first step of the reduction". Loops of one step disappear. Read `buffers` next.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+
+from metasched.errors import CodegenError
+from metasched.ir.expr import TRUE, Expr, Var, const, int_value
+from metasched.ir.stmt import Annotations, Block, For, If, Seq, Stmt, Store, annotation, seq
+from metasched.ir.walk import free_vars, loads, map_stmts, stores, substitute
+from metasched.lower.scope import Scope
+
+UNROLL_KEYS = ("pragma_auto_unroll_max_step", "pragma_unroll_explicit")
+
+
+def lower_blocks(root: Block, scope: Scope) -> Stmt:
+    """The body of the root block without blocks, inits and predicates.
+
+    Raises:
+        CodegenError: an init cannot be placed before its reduction.
+    """
+    return _Lowering(scope).visit(root, {}, ())
+
+
+@dataclass(slots=True)
+class _Lowering:
+    scope: Scope
+    loops: list[For] = field(default_factory=list[For])
+    inits: dict[int, list[Stmt]] = field(default_factory=dict[int, list[Stmt]])
+    """Init nests by the depth of the loop that they go before."""
+
+    def visit(self, stmt: Stmt, values: Mapping[Var, Expr], inherited: Annotations) -> Stmt:
+        match stmt:
+            case For():
+                return self.loop(stmt, values, inherited)
+            case Block():
+                return self.block(stmt, values, inherited)
+            case Store():
+                indices = tuple(substitute(i, values) for i in stmt.indices)
+                return Store(stmt.buffer, indices, substitute(stmt.value, values))
+            case If():
+                other = None if stmt.other is None else self.visit(stmt.other, values, inherited)
+                then = self.visit(stmt.then, values, inherited)
+                return If(self.scope.simplify(substitute(stmt.cond, values)), then, other)
+            case _:
+                return map_stmts(stmt, lambda s: self.visit(s, values, inherited))
+
+    def loop(self, loop: For, values: Mapping[Var, Expr], inherited: Annotations) -> Stmt:
+        extent = self.scope.simplify(substitute(loop.extent, values))
+        annotations = _merge(loop.annotations, inherited)
+        if int_value(extent) == 1:
+            kept = tuple(a for a in annotations if a[0] in UNROLL_KEYS)
+            return self.visit(loop.body, {**values, loop.var: const(0, loop.var.dtype)}, kept)
+        self.scope.bind(loop.var, extent)
+        here = replace(loop, extent=extent, annotations=annotations)
+        self.loops.append(here)
+        body = self.visit(loop.body, values, ())
+        self.loops.pop()
+        inits = self.inits.pop(len(self.loops), [])
+        return seq(*inits, replace(here, body=body))
+
+    def block(self, block: Block, values: Mapping[Var, Expr], inherited: Annotations) -> Stmt:
+        simplify = self.scope.simplify
+        bound = {i.var: simplify(substitute(i.binding, values)) for i in block.iters}
+        inner = {**values, **bound}
+        predicate = simplify(substitute(block.predicate, values))
+        body = self.visit(block.body, inner, inherited)
+        if block.init is None:
+            return _guarded(predicate, body)
+        reduced = {
+            v for i in block.iters if i.kind == "reduce" for v in free_vars(bound[i.var])
+        } & {loop.var for loop in self.loops}
+        if not reduced:
+            return _guarded(predicate, seq(self.visit(block.init, inner, ()), body))
+        depth = next(d for d, loop in enumerate(self.loops) if loop.var in reduced)
+        init = self.init_nest(block, inner, predicate, reduced, depth)
+        self.inits.setdefault(depth, []).append(init)
+        return _guarded(predicate, body)
+
+    def init_nest(
+        self,
+        block: Block,
+        values: Mapping[Var, Expr],
+        predicate: Expr,
+        reduced: set[Var],
+        depth: int,
+    ) -> Stmt:
+        """The init in copies of the spatial loops under the outermost reducing loop."""
+        zeros: dict[Var, Expr] = {v: const(0, v.dtype) for v in reduced}
+        copies: list[tuple[For, Var]] = []
+        for loop in self.loops[depth:]:
+            if loop.var not in reduced:
+                var = self.scope.fresh_var(f"{loop.var.name}_init", loop.extent)
+                zeros[loop.var] = var
+                copies.append((loop, var))
+        at_start = {v: self.scope.simplify(substitute(e, zeros)) for v, e in values.items()}
+        assert block.init is not None
+        init = self.visit(block.init, {**at_start, **zeros}, ())
+        nest = _guarded(self.scope.simplify(substitute(predicate, zeros)), init)
+        for loop, var in reversed(copies):
+            if not _uses(nest, var):
+                raise CodegenError(
+                    f"block '{block.name}' repeats under loop '{loop.var.name}' between its "
+                    "reduction loops; decompose the reduction or reorder the loops"
+                )
+            kept = tuple(a for a in loop.annotations if a[0] in UNROLL_KEYS)
+            nest = replace(loop, var=var, body=nest, annotations=kept)
+        return nest
+
+
+def _merge(own: Annotations, inherited: Annotations) -> Annotations:
+    return own + tuple(a for a in inherited if annotation(own, a[0]) is None)
+
+
+def _guarded(predicate: Expr, body: Stmt) -> Stmt:
+    return body if predicate == TRUE else If(predicate, body)
+
+
+def _uses(stmt: Stmt, var: Var) -> bool:
+    indices = [i for s in stores(stmt) for i in s.indices]
+    indices += [i for load in loads(stmt) for i in load.indices]
+    return any(var in free_vars(i) for i in indices)
+
+
+def flat_seq(stmt: Stmt) -> tuple[Stmt, ...]:
+    """The statements of a sequence, or the one statement."""
+    return stmt.stmts if isinstance(stmt, Seq) else (stmt,)

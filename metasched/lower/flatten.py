@@ -1,0 +1,94 @@
+"""Pass 3: row-major buffers become one-dimensional and every index one canonical sum.
+
+All later passes reason about flat indices only: the difference of two addresses is then a constant
+or unknown. Read `guards` next.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from metasched.errors import CodegenError
+from metasched.ir.dtype import INT64
+from metasched.ir.expr import Buffer, Expr, Load, add, cast, const, int_value, mul
+from metasched.ir.simplify import product
+from metasched.ir.stmt import Alloc, Stmt, Store
+from metasched.ir.walk import map_expr, map_stmts
+from metasched.lower.scope import Scope
+
+
+def flatten(stmt: Stmt, scope: Scope) -> Stmt:
+    """Replace every buffer by a one-dimensional one and simplify all expressions."""
+    return _Flatten(scope).visit(stmt)
+
+
+@dataclass(frozen=True, slots=True)
+class _Flat:
+    buffer: Buffer
+    strides: tuple[Expr, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class _Flatten:
+    scope: Scope
+    known: dict[Buffer, _Flat] = field(default_factory=dict[Buffer, _Flat])
+    seen: dict[Expr, Expr] = field(default_factory=dict[Expr, Expr])
+
+    def visit(self, stmt: Stmt) -> Stmt:
+        match stmt:
+            case Store():
+                indices = (self.index(stmt.buffer, stmt.indices),)
+                return Store(self.flat(stmt.buffer).buffer, indices, self.expr(stmt.value))
+            case Alloc():
+                return Alloc(self.flat(stmt.buffer).buffer, self.visit(stmt.body))
+            case _:
+                return map_stmts(stmt, self.visit)
+
+    def flat(self, buffer: Buffer) -> _Flat:
+        found = self.known.get(buffer)
+        if found is None:
+            found = self.known[buffer] = _Flat(flat_buffer(buffer), _strides(buffer))
+        return found
+
+    def index(self, buffer: Buffer, indices: tuple[Expr, ...]) -> Expr:
+        total: Expr = const(0)
+        for index, stride in zip(indices, self.flat(buffer).strides, strict=True):
+            total = add(total, mul(cast(self.expr(index), INT64), stride))
+        return self.scope.simplify(total)
+
+    def expr(self, expr: Expr) -> Expr:
+        found = self.seen.get(expr)
+        if found is None:
+            if type(expr) is Load:
+                index = self.index(expr.buffer, expr.indices)
+                found = Load(self.flat(expr.buffer).buffer, (index,))
+            else:
+                found = map_expr(expr, self.expr)
+                if found.dtype.is_int or found.dtype.code == "bool":
+                    found = self.scope.simplify(found)
+            self.seen[expr] = found
+        return found
+
+
+def flat_buffer(buffer: Buffer) -> Buffer:
+    """The one-dimensional buffer that holds the same elements."""
+    return Buffer(buffer.name, (product(buffer.shape),), buffer.dtype, buffer.scope)
+
+
+def _strides(buffer: Buffer) -> tuple[Expr, ...]:
+    return tuple(product(buffer.shape[d + 1 :]) for d in range(len(buffer.shape)))
+
+
+def constant_elements(buffer: Buffer) -> int:
+    """Elements of a flat buffer.
+
+    Raises:
+        CodegenError: its size is symbolic.
+    """
+    size = int_value(buffer.shape[0])
+    if size is None:
+        raise CodegenError(
+            f"intermediate '{buffer.name}' has the symbolic size {buffer.shape[0]}; give the sizes "
+            "of the program as numbers"
+        )
+    return size

@@ -1,0 +1,90 @@
+"""From a scheduled program to statements that a printer writes out: the passes in order.
+
+Each pass is one module with one function of a statement and the shared `Scope`; the list below
+is the story. Read `blocks` first.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from metasched.errors import CodegenError
+from metasched.ir.expr import Buffer, Expr, Var
+from metasched.ir.stmt import Program, Stmt
+from metasched.ir.walk import walk_expr
+from metasched.lower.blocks import lower_blocks
+from metasched.lower.buffers import place_buffers
+from metasched.lower.flatten import flat_buffer, flatten
+from metasched.lower.scope import Machine, Scope
+from metasched.lower.storage import Slot, Storage
+
+Pass = Callable[[Stmt, Scope], Stmt]
+
+PASSES: Final[tuple[Pass, ...]] = (
+    place_buffers,
+    flatten,
+)
+"""What happens after `lower_blocks`, in order."""
+
+
+@dataclass(frozen=True, slots=True)
+class Lowered:
+    """A program ready to be printed for one target.
+
+    Args:
+        name: the program's name.
+        params: one-dimensional parameters, in the program's order.
+        sizes: symbolic sizes in order of first appearance in the parameters' shapes.
+        body: statements without blocks; vectors, registers and allocations are explicit.
+        slots: the place in the workspace of the buffers that live there, by name.
+        workspace_bytes: what the caller provides, 64-byte aligned.
+        ranges: extents of the loop variables, for the printer's proofs.
+    """
+
+    name: str
+    params: tuple[Buffer, ...]
+    sizes: tuple[Var, ...]
+    body: Stmt
+    slots: Mapping[str, Slot]
+    workspace_bytes: int
+    ranges: Mapping[Var, Expr]
+
+
+def lower(program: Program, target: Machine) -> Lowered:
+    """Lower a scheduled (or unscheduled) program for a CPU target.
+
+    Raises:
+        CodegenError: the program has what the target cannot do; the message says what.
+    """
+    scope = Scope(program, target)
+    return run_passes(program, scope, PASSES)
+
+
+def run_passes(program: Program, scope: Scope, passes: tuple[Pass, ...]) -> Lowered:
+    """Lower blocks, run ``passes`` and assign storage."""
+    stmt = lower_blocks(program.root, scope)
+    for step in passes:
+        stmt = step(stmt, scope)
+    storage = Storage(scope.target)
+    storage.visit(stmt)
+    return Lowered(
+        name=program.name,
+        params=tuple(flat_buffer(p) for p in program.params),
+        sizes=_sizes(program),
+        body=stmt,
+        slots=storage.slots,
+        workspace_bytes=storage.total,
+        ranges=scope.ranges,
+    )
+
+
+def _sizes(program: Program) -> tuple[Var, ...]:
+    found: dict[Var, None] = {}
+    for buffer in program.params:
+        if any(e.dtype.code != "int" for e in buffer.shape):
+            raise CodegenError(f"parameter '{buffer.name}' has a size that is not an integer")
+        for extent in buffer.shape:
+            found.update((v, None) for v in walk_expr(extent) if type(v) is Var)
+    return tuple(found)
