@@ -101,7 +101,7 @@ class _Reader:
         self.jobs: set[str] = set()
 
     def items(self, lines: Iterator[bytes]) -> Iterator[Item]:
-        decode: dict[object, Callable[[_Fields], Item | None]] = {
+        decode: dict[str, Callable[[_Fields], Item | None]] = {
             "workload": self._workload,
             "target": self._target,
             "job": self._job,
@@ -112,14 +112,13 @@ class _Reader:
             try:
                 data = _parse(line)
                 kind = data.pop("kind", None)
-                if kind not in decode:
-                    raise _Malformed(
-                        f"kind is {kind!r}; expected one of {', '.join(map(str, decode))}"
-                    )
+                if not isinstance(kind, str) or kind not in decode:
+                    raise _Malformed(f"kind is {kind!r}; expected one of {', '.join(decode)}")
                 item = decode[kind](data)
             except (_Malformed, MetaschedError) as error:
+                # The start of a message tells enough, and a hostile line may be very long.
                 raise DatabaseError(
-                    f"'{self.name}' line {number}: {error}; nothing was imported"
+                    f"'{self.name}' line {number}: {error!s:.300}; nothing was imported"
                 ) from error
             if item is not None:
                 yield item
@@ -231,7 +230,14 @@ def _get(data: _Fields, name: str, kind: type[Any]) -> Any:
     if not isinstance(value, kind):
         got = "nothing" if name not in data else type(value).__name__
         raise _Malformed(f"{name}: expected {kind.__name__}, got {got}")
+    if isinstance(value, str) and not _is_text(value):
+        raise _Malformed(f"{name}: expected text, got a lone surrogate or a zero character")
     return value
+
+
+def _is_text(value: str) -> bool:
+    """Whether every database can store it."""
+    return "\0" not in value and value.encode(errors="replace").decode() == value
 
 
 def _target(data: _Fields) -> Target:

@@ -6,10 +6,10 @@ from difflib import SequenceMatcher
 from typing import TYPE_CHECKING
 
 from metasched.database.records import Workload
+from metasched.target import Target
 
 if TYPE_CHECKING:
     from metasched.database.database import AbstractDatabase, ProgramOrHash
-    from metasched.target import Target
 
 _COMPARED = 2000
 """Characters of a printed program that are compared: the search for a near one stays short."""
@@ -31,10 +31,10 @@ def explain_miss(database: AbstractDatabase, program: ProgramOrHash, target: Tar
         return _explain_target(name, target, tuple(targets.values()))
     stats = database.stats(asked.hash, target)
     if stats.servable:
-        return f"no miss: {name} has {stats.servable} servable records for {target.key()}"
+        return f"no miss: {name} has {stats.servable} servable records for target {target}"
     counts = ", ".join(f"{count} {status}" for status, count in stats.by_status.items())
     return (
-        f"{name} has {stats.records} records for {target.key()} but none may be served: {counts};"
+        f"{name} has {stats.records} records for target {target} but none may be served: {counts};"
         " a served record is ok, timed and checked"
     )
 
@@ -76,18 +76,18 @@ def _explain_target(name: str, asked: Target, known: tuple[Target, ...]) -> str:
     if not known:
         return f"{name} is known but has no records; tune it first"
     closest = min(known, key=lambda other: len(_differences(asked, other)))
-    parts = "; ".join(_differences(asked, closest)) or "the key only"
+    parts = "; ".join(_differences(asked, closest))
     return (
-        f"{name} has records for {len(known)} other targets, none for {asked.key()}; the closest is"
-        f" {closest.key()}, which differs in {parts}; tune for this target first"
+        f"{name} has no records for target {asked}, only for {len(known)} other targets;"
+        f" the closest is {closest}, which differs in {parts}; tune for this target first"
     )
 
 
 def _differences(asked: Target, other: Target) -> list[str]:
-    """Name the fields that differ, each with what it is and what was asked for."""
+    """Name the fields that decide the key and differ, each with what it is and what was asked."""
     mine, theirs = asked.to_dict(), other.to_dict()
     return [
-        f"{name} {theirs.get(name)!r} (asked {mine.get(name)!r})"
-        for name in sorted(mine.keys() | theirs.keys())
-        if mine.get(name) != theirs.get(name)
+        f"{name} {theirs[name]!r} (asked {mine[name]!r})"
+        for name in mine
+        if Target.from_dict({**mine, name: theirs[name]}).key() != asked.key()
     ]

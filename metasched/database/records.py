@@ -5,8 +5,9 @@ Nothing here knows how records are stored. Read `database` next, then `codec` fo
 
 from __future__ import annotations
 
+import json
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from enum import StrEnum
@@ -65,9 +66,10 @@ class TuningRecord:
         target: What it was built for and ran on.
         trace: JSON text of the schedule trace with its decisions.
         program_hash: Structural hash of the scheduled program; with workload and target the
-            identity of the candidate.
+            identity of the candidate. One that could not be replayed has the hash of its trace.
         status: How building, running and checking ended.
-        message: Why it failed; empty when it did not.
+        message: Why it failed; empty when it did not. Characters that are no text (a compiler
+            may print any byte) are replaced.
         samples_s: Raw times of single runs in seconds, in the order they were measured.
         evidence: What the check of the output was: ``reference_hash``, ``seed``, ``tolerance``
             and ``max_error``, the last two on one scale. A non-finite number becomes ``None``,
@@ -79,7 +81,7 @@ class TuningRecord:
         format_version: Version of this layout.
 
     Raises:
-        UsageError: A sample is negative or not finite, or ``created_at`` has no time zone.
+        UsageError: A sample or timer is negative or not finite, or ``created_at`` has no time zone.
     """
 
     workload: Workload
@@ -97,16 +99,14 @@ class TuningRecord:
     format_version: int = FORMAT_VERSION
 
     def __post_init__(self) -> None:
-        if not all(math.isfinite(sample) and sample >= 0 for sample in self.samples_s):
-            raise UsageError(
-                f"samples_s is {self.samples_s}; expected finite seconds of at least zero;"
-                " give failed runs a status instead of a sample"
-            )
+        _check_seconds("samples_s", self.samples_s)
+        _check_seconds("timers", self.timers.values())
         if self.created_at.tzinfo is None:
             raise UsageError(
                 f"created_at {self.created_at} has no time zone; use datetime.now(datetime.UTC)"
             )
         object.__setattr__(self, "samples_s", tuple(self.samples_s))
+        object.__setattr__(self, "message", _text(self.message))
         object.__setattr__(self, "evidence", {k: _finite(v) for k, v in self.evidence.items()})
 
     @property
@@ -122,13 +122,26 @@ class TuningRecord:
 
 @dataclass(frozen=True, slots=True)
 class JobRecord:
-    """One run of the tuner: its settings (JSON values) and how it ended."""
+    """One run of the tuner: its settings (JSON values) and how it ended.
+
+    Raises:
+        UsageError: The settings are not JSON.
+    """
 
     id: str
     created_at: datetime
     ended_at: datetime | None = None
     settings: Mapping[str, object] = field(default_factory=dict[str, object])
     status: JobStatus = JobStatus.RUNNING
+
+    def __post_init__(self) -> None:
+        try:
+            settings = json.loads(json.dumps(dict(self.settings), allow_nan=False))
+        except (TypeError, ValueError) as error:
+            raise UsageError(
+                f"job settings are no JSON values: {error}; give plain ones"
+            ) from error
+        object.__setattr__(self, "settings", settings)
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,6 +205,19 @@ def merge_samples(old: tuple[float, ...], new: tuple[float, ...]) -> tuple[float
 def _is_run_of(part: tuple[float, ...], whole: tuple[float, ...]) -> bool:
     starts = range(len(whole) - len(part) + 1)
     return any(whole[i : i + len(part)] == part for i in starts)
+
+
+def _check_seconds(name: str, values: Iterable[float]) -> None:
+    for value in values:
+        if not (math.isfinite(value) and value >= 0):
+            raise UsageError(
+                f"{name} has {value}; expected finite seconds of at least zero;"
+                " give a failed run a status instead of a time"
+            )
+
+
+def _text(message: str) -> str:
+    return message.replace("\0", "\N{REPLACEMENT CHARACTER}").encode(errors="replace").decode()
 
 
 def _finite(value: Scalar) -> Scalar:

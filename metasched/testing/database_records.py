@@ -41,7 +41,12 @@ def make_record(index: int = 0, **changes: Any) -> TuningRecord:
 
 def make_failure(index: int, status: Status, **changes: Any) -> TuningRecord:
     """Return a record of a candidate that failed before it was timed."""
-    failed = {"status": status, "message": f"{status} of {index}", "samples_s": (), "evidence": {}}
+    failed: dict[str, Any] = {
+        "status": status,
+        "message": f"{status} of {index}",
+        "samples_s": (),
+        "evidence": {},
+    }
     return make_record(index, **(failed | changes))
 
 
