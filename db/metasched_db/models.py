@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from sqlalchemy import (
     DateTime,
     Dialect,
+    Double,
     ForeignKey,
     Index,
     MetaData,
@@ -99,7 +100,7 @@ class RecordRow(Base):
     trace: Mapped[str] = mapped_column(Text)
     status: Mapped[str] = mapped_column(Text)
     message: Mapped[str] = mapped_column(Text)
-    time_s: Mapped[float | None]
+    time_s: Mapped[float | None] = mapped_column(Double)
     samples_s: Mapped[str] = mapped_column(Text)
     evidence: Mapped[str] = mapped_column(Text)
     timers: Mapped[str] = mapped_column(Text)

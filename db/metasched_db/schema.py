@@ -7,7 +7,18 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from sqlalchemy import Column, Connection, MetaData, String, Table, insert, inspect, select, text
+from sqlalchemy import (
+    Column,
+    Connection,
+    MetaData,
+    PrimaryKeyConstraint,
+    String,
+    Table,
+    insert,
+    inspect,
+    select,
+    text,
+)
 from sqlalchemy.exc import OperationalError, ProgrammingError
 
 from metasched.errors import DatabaseError
@@ -18,7 +29,13 @@ HEAD = "0002"
 """The newest migration; a test compares it with the folder of migrations."""
 
 _LOCK = 7_365_142  # an arbitrary number that names the creation of tables on a server
-_VERSION = Table("alembic_version", MetaData(), Column("version_num", String(32), primary_key=True))
+# As Alembic makes it, with the constraint's name.
+_VERSION = Table(
+    "alembic_version",
+    MetaData(),
+    Column("version_num", String(32), nullable=False),
+    PrimaryKeyConstraint("version_num", name="alembic_version_pkc"),
+)
 
 
 def ensure_schema(sessions: Sessions) -> None:
