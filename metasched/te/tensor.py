@@ -27,9 +27,9 @@ Definition: TypeAlias = (
     | Callable[[Expr, Expr, Expr, Expr], Value]
     | Callable[[Expr, Expr, Expr, Expr, Expr], Value]
     | Callable[[Expr, Expr, Expr, Expr, Expr, Expr], Value]
-    | Callable[..., Value]
+    | Callable[[Expr, Expr, Expr, Expr, Expr, Expr, Expr], Value]
 )
-"""A function of one variable per dimension; spelt out so that checkers type lambdas."""
+"""A function of one variable per dimension, or of ``*indices``; spelt out to type lambdas."""
 
 _IDENTIFIER = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
