@@ -1,0 +1,168 @@
+"""The learned model: it starts as the prior, learns a residual, and refuses foreign texts."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+
+import numpy as np
+import pytest
+
+from metasched.cost.accuracy import spearman
+from metasched.cost.boosted_trees import (
+    BoostedTrees,
+    TreeOptions,
+    gradients,
+    make_batch,
+)
+from metasched.cost.model import FeatureLayout, Sample, predict_samples
+from metasched.errors import UsageError
+
+WIDTH = 24
+LAYOUT = FeatureLayout(tuple(f"f{i}" for i in range(WIDTH)), version=3)
+
+
+def synthetic(
+    count: int, seed: int, task: str = "a", scale: float = 1.0, stores: int = 3
+) -> list[Sample]:
+    """Samples whose time is the prior times a residual of the first three features."""
+    rng = np.random.default_rng(seed)
+    x = rng.normal(size=(count, stores, WIDTH)).astype(np.float32)
+    prior = np.exp(rng.normal(size=(count, stores)) * 0.3 - 9.0)
+    residual = np.sin(1.5 * x[..., 0]) + 0.8 * (x[..., 1] > 0) * x[..., 2]
+    time_s = scale * (prior * np.exp(residual)).sum(axis=1)
+    return [Sample(task, x[i], prior[i], float(time_s[i])) for i in range(count)]
+
+
+def rank(model: BoostedTrees, held_out: Sequence[Sample]) -> float:
+    times = np.array([sample.time_s for sample in held_out], dtype=np.float64)
+    return spearman(predict_samples(model, held_out), times)
+
+
+def test_without_data_it_is_the_prior() -> None:
+    samples = synthetic(10, seed=0)
+    expected = [np.log(sample.prior_s.sum()) for sample in samples]
+    np.testing.assert_allclose(predict_samples(BoostedTrees(LAYOUT), samples), expected)
+
+
+def test_learns_a_residual_and_reports_accuracy_before_training() -> None:
+    held_out = synthetic(200, seed=1)
+    model = BoostedTrees(LAYOUT)
+    before = rank(model, held_out)
+    first = model.update(synthetic(160, seed=2))
+    second = model.update(synthetic(100, seed=3))
+    assert rank(model, held_out) > max(0.85, before + 0.3)
+    assert first is not None
+    assert second is not None
+    assert first.spearman < 0.5 < 0.8 < second.spearman
+    assert second.count == 100
+    assert second.top_recall > first.top_recall
+
+
+def test_few_samples_do_not_spoil_the_prior() -> None:
+    held_out = synthetic(200, seed=1)
+    model = BoostedTrees(LAYOUT)
+    before = rank(model, held_out)
+    model.update(synthetic(8, seed=4))
+    assert rank(model, held_out) > before - 0.1
+
+
+def test_scale_of_a_task_is_ignored() -> None:
+    model = BoostedTrees(LAYOUT)
+    model.update([*synthetic(100, seed=2), *synthetic(100, seed=5, task="b", scale=1e4, stores=2)])
+    assert rank(model, synthetic(200, seed=1)) > 0.85
+
+
+def test_failed_candidates_are_learned_as_slow() -> None:
+    samples = [
+        Sample("a", s.features, s.prior_s, None if s.features[0, 5] > 0 else 1e-4)
+        for s in synthetic(200, seed=6, stores=1)
+    ]
+    model = BoostedTrees(LAYOUT)
+    model.update(samples)
+    probe = synthetic(100, seed=7, stores=1)
+    flat = [Sample("a", s.features, np.array([1e-4]), None) for s in probe]
+    bad = np.array([s.features[0, 5] > 0 for s in probe])
+    scores = predict_samples(model, flat)
+    assert scores[bad].mean() > scores[~bad].mean() + 0.5
+
+
+def test_a_task_without_success_teaches_nothing() -> None:
+    failed = [Sample("a", s.features, s.prior_s, None) for s in synthetic(20, seed=0)]
+    assert make_batch(failed, 0.5) is None
+    model = BoostedTrees(LAYOUT)
+    assert model.update(failed) is None
+    np.testing.assert_allclose(
+        predict_samples(model, failed), [np.log(s.prior_s.sum()) for s in failed]
+    )
+
+
+def test_gradient_is_that_of_the_loss() -> None:
+    batch = make_batch(synthetic(6, seed=8), fast_weight=0.5)
+    assert batch is not None
+    margin = np.random.default_rng(0).normal(size=len(batch.owner)) * 0.3
+
+    def loss(r: np.ndarray) -> float:
+        error = np.log(np.bincount(batch.owner, batch.prior_s * np.exp(r))) - batch.log_s
+        offset = (batch.weight * error).sum() / batch.weight.sum()
+        return float((batch.weight * (error - offset) ** 2).sum())
+
+    gradient, curvature = gradients(batch, margin)
+    step = 1e-6 * np.eye(len(margin))
+    numeric = [(loss(margin + d) - loss(margin - d)) / 2e-6 for d in step]
+    np.testing.assert_allclose(gradient, numeric, rtol=1e-4, atol=1e-7)
+    assert (curvature > 0).all()
+
+
+def test_same_data_same_model() -> None:
+    one, two = BoostedTrees(LAYOUT, seed=3), BoostedTrees(LAYOUT, seed=3)
+    for model in (one, two):
+        model.update(synthetic(50, seed=2))
+    held_out = synthetic(50, seed=1)
+    assert (predict_samples(one, held_out) == predict_samples(two, held_out)).all()
+
+
+def test_keeps_the_newest_half_and_the_fastest_of_the_rest() -> None:
+    model = BoostedTrees(LAYOUT, options=TreeOptions(rounds=5, samples=64))
+    old, new = synthetic(100, seed=0), synthetic(32, seed=1)
+    model.update(old)
+    model.update(new)
+    fastest = sorted(old, key=lambda s: s.time_s or 0.0)[:20]
+    kept = {id(s) for s in model._samples}
+    assert len(model._samples) == 64
+    assert {id(s) for s in [*new, *fastest]} <= kept
+
+
+def test_saved_model_predicts_the_same_and_keeps_learning() -> None:
+    held_out = synthetic(200, seed=1)
+    model = BoostedTrees(LAYOUT)
+    model.update(synthetic(160, seed=2))
+    copy = BoostedTrees(LAYOUT)
+    copy.load(model.save())
+    np.testing.assert_array_equal(predict_samples(copy, held_out), predict_samples(model, held_out))
+    saved = rank(copy, held_out)
+    copy.update(synthetic(160, seed=9))
+    assert rank(copy, held_out) > saved
+    assert copy.save() != model.save()
+
+
+def test_untrained_model_survives_saving() -> None:
+    model = BoostedTrees(LAYOUT)
+    model.load(BoostedTrees(LAYOUT).save())
+    assert model.update(synthetic(20, seed=0)) is not None
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("not json", "not a saved cost model"),
+        ("[]", "its format is missing"),
+        (BoostedTrees(FeatureLayout(("x", *LAYOUT.names[1:]), 3)).save(), r"differ in f0, x"),
+        (BoostedTrees(FeatureLayout(LAYOUT.names[::-1], 3)).save(), "another order"),
+        (BoostedTrees(FeatureLayout(LAYOUT.names, 2)).save(), "feature version 2 and this one"),
+        (json.dumps({"format": "metasched-cost-model", "kind": "mlp"}), "kind 'mlp'"),
+    ],
+)
+def test_foreign_text_is_refused(text: str, message: str) -> None:
+    with pytest.raises(UsageError, match=message):
+        BoostedTrees(LAYOUT).load(text)
