@@ -164,7 +164,7 @@ class _Reader:
         _check_version(data.get("format_version"), "the record")
         texts = ("trace", "program_hash", "message", "source_hash")
         values = {name: _get(data, name, str) for name in texts}
-        _parse_trace(values["trace"])
+        _check_trace(values["trace"])
         job_id = data.get("job_id")
         if job_id is not None and job_id not in self.jobs:
             raise _Malformed(f"job_id {job_id!r} is of no job in an earlier line")
@@ -202,8 +202,8 @@ def _parse(line: bytes) -> _Fields:
     return cast(_Fields, data)
 
 
-def _parse_trace(text: str) -> None:
-    if not isinstance(_loads(text, "trace"), dict | list):
+def _check_trace(text: str) -> None:
+    if text and not isinstance(_loads(text, "trace"), dict | list):
         raise _Malformed("trace is not a JSON object or list")
 
 

@@ -78,8 +78,8 @@ def _explain_target(name: str, asked: Target, known: tuple[Target, ...]) -> str:
     closest = min(known, key=lambda other: len(_differences(asked, other)))
     parts = "; ".join(_differences(asked, closest))
     return (
-        f"{name} has no records for target {asked}, only for {len(known)} other targets;"
-        f" the closest is {closest}, which differs in {parts}; tune for this target first"
+        f"{name} has no records for target {asked}; the closest of {len(known)} with records is"
+        f" {closest}, which differs in {parts}; tune for this target first"
     )
 
 

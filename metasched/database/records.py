@@ -64,7 +64,7 @@ class TuningRecord:
     Attributes:
         workload: What was computed.
         target: What it was built for and ran on.
-        trace: JSON text of the schedule trace with its decisions.
+        trace: JSON text of the schedule trace with its decisions; empty where there is none.
         program_hash: Structural hash of the scheduled program; with workload and target the
             identity of the candidate. One that could not be replayed has the hash of its trace.
         status: How building, running and checking ended.

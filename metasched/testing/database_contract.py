@@ -19,10 +19,12 @@ from metasched.database import (
     JobStatus,
     MemoryDatabase,
     TuningRecord,
+    Workload,
     open_database,
 )
 from metasched.errors import DatabaseError, UsageError
 from metasched.measure.records import Status
+from metasched.ops import matmul
 from metasched.testing.database_records import (
     EVIDENCE,
     MATMUL,
@@ -110,6 +112,16 @@ class DatabaseContract:
         assert database.best(MATMUL.hash, make_target()) is None
         assert database.workloads() == (SOFTMAX,)
         assert database.targets(MATMUL.hash) == ()
+
+    def test_a_program_is_its_own_key(self, database: AbstractDatabase) -> None:
+        """A program built again is found, one of another shape is not, and the miss says why."""
+        program, larger = matmul(m=8, n=8, k=8), matmul(m=16, n=8, k=8)
+        record = make_record(0, workload=Workload.from_program(program))
+        database.put(record)
+        assert database.best(matmul(m=8, n=8, k=8), make_target()) == record
+        assert database.measured_hashes(program, make_target()) == {record.program_hash}
+        assert database.best(larger, make_target()) is None
+        assert "(16, 8)" in database.explain_miss(larger, make_target())
 
     def test_a_candidate_is_kept_once_and_gains_samples(self, database: AbstractDatabase) -> None:
         """A finalist that is measured again is timed better; a copy counts once."""
@@ -363,4 +375,5 @@ def _varied(job_id: str) -> list[TuningRecord]:
         make_record(20, job_id=job_id, samples_s=(1 / 3, 2 / 7)),
         make_record(21, workload=SOFTMAX, message="a\nb ✓"),
         make_record(22, target=make_target(cores=99), evidence={"passed": True, "note": None}),
+        make_failure(23, Status.REJECTED, trace="", program_hash="untraced"),
     ]

@@ -38,8 +38,11 @@ def test_a_directory_is_refused(tmp_path: Path) -> None:
 
 
 def test_an_unwritable_path_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object) -> bool:
+        return False
+
     # The superuser may write everywhere, so the answer of the system is replaced.
-    monkeypatch.setattr(os, "access", lambda *_: False)
+    monkeypatch.setattr(os, "access", refuse)
     with pytest.raises(DatabaseError, match="is not writable; choose another path"):
         open_sql(f"sqlite:///{tmp_path / 'tuning.db'}")
 

@@ -24,7 +24,11 @@ def test_the_closest_workload_and_its_difference_are_named(
     database: MemoryDatabase, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked = near(MATMUL, "        store")
-    monkeypatch.setattr(Workload, "from_program", lambda _: asked)
+
+    def from_program(_: object) -> Workload:
+        return asked
+
+    monkeypatch.setattr(Workload, "from_program", from_program)
     line = explain_miss(database, object(), make_target())  # type: ignore[arg-type]
     assert line == (
         "no workload 'matmul' (dddddddddddd); the closest is workload 'matmul' (aaaaaaaaaaaa),"
@@ -36,7 +40,7 @@ def test_the_closest_target_is_named(database: MemoryDatabase) -> None:
     far = make_target(cores=7, arch="mars")
     database.put(make_record(2, target=far))
     line = explain_miss(database, MATMUL.hash, make_target(cores=7))
-    assert "only for 2 other targets" in line
+    assert "the closest of 2 with records is" in line
     assert f"which differs in cores {make_target().cores!r} (asked 7)" in line
 
 

@@ -52,7 +52,7 @@ def _create_records() -> None:
         sa.Column("trace", sa.Text(), nullable=False),
         sa.Column("status", sa.Text(), nullable=False),
         sa.Column("message", sa.Text(), nullable=False),
-        sa.Column("time_s", sa.Double(), nullable=True),
+        sa.Column("time_s", sa.Double, nullable=True),
         sa.Column("samples_s", sa.Text(), nullable=False),
         sa.Column("evidence", sa.Text(), nullable=False),
         sa.Column("timers", sa.Text(), nullable=False),
