@@ -6,7 +6,7 @@ instead of building polynomials: they run once per access of every candidate.
 
 from __future__ import annotations
 
-from metasched.ir.expr import Binary, Const, Expr, Var, add, const, int_value, mul, sub
+from metasched.ir.expr import Binary, Const, Expr, Load, Var, add, const, int_value, mul, sub
 from metasched.ir.walk import expr_children, walk_expr
 
 
@@ -15,6 +15,11 @@ def mentions(expr: Expr, var: Var) -> bool:
     if type(expr) is Var:
         return expr == var
     return any(mentions(child, var) for child in expr_children(expr))
+
+
+def has_load(expr: Expr) -> bool:
+    """Whether the value depends on memory."""
+    return type(expr) is Load or any(has_load(child) for child in expr_children(expr))
 
 
 def mentions_any(expr: Expr, names: set[Var] | frozenset[Var]) -> bool:

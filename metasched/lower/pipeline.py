@@ -17,14 +17,24 @@ from metasched.ir.walk import walk_expr
 from metasched.lower.blocks import lower_blocks
 from metasched.lower.buffers import place_buffers
 from metasched.lower.flatten import flat_buffer, flatten
+from metasched.lower.registers import promote_registers
+from metasched.lower.reuse import reuse_loads
 from metasched.lower.scope import Machine, Scope
 from metasched.lower.storage import Slot, Storage
+from metasched.lower.tiles import tile_registers
+from metasched.lower.unroll import unroll
+from metasched.lower.vectorize import vectorize
 
 Pass = Callable[[Stmt, Scope], Stmt]
 
 PASSES: Final[tuple[Pass, ...]] = (
     place_buffers,
     flatten,
+    vectorize,
+    tile_registers,
+    unroll,
+    promote_registers,
+    reuse_loads,
 )
 """What happens after `lower_blocks`, in order."""
 
