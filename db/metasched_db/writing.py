@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from typing import Any
 
-from sqlalchemy import Connection, and_, bindparam, insert, select, update
+from sqlalchemy import Connection, and_, insert, select, update
 
 from metasched.database import TuningRecord
 from metasched.database.records import merge_records
@@ -14,7 +14,8 @@ from metasched_db import statements
 from metasched_db.models import Base, JobRow, RecordRow, TargetRow, WorkloadRow
 from metasched_db.rows import record_of, record_values, target_values
 
-_Group = dict[str, TuningRecord]
+_Key = tuple[int, int, str]
+"""A candidate: row ids of its workload and target, and its program hash."""
 
 
 def write_batch(connection: Connection, records: Collection[TuningRecord]) -> None:
@@ -22,12 +23,17 @@ def write_batch(connection: Connection, records: Collection[TuningRecord]) -> No
     _check_jobs(connection, {r.job_id for r in records if r.job_id is not None})
     workloads = _workload_ids(connection, records)
     targets = _target_ids(connection, records)
-    groups: dict[tuple[int, int], _Group] = {}
+    new: dict[_Key, TuningRecord] = {}
     for record in records:
-        key = workloads[record.workload.hash], targets[record.target.key()]
-        _put(groups.setdefault(key, {}), record)
-    for (workload, target), group in groups.items():
-        _write_group(connection, workload, target, group)
+        key = workloads[record.workload.hash], targets[record.target.key()], record.program_hash
+        new[key] = merge_records(new[key], record) if key in new else record
+    changed = _merge_known(connection, new)
+    if changed:
+        by_id = update(RecordRow).where(RecordRow.id == bindparam("row_id"))
+        connection.execute(by_id, changed)
+    if new:
+        values = [record_values(record, *key[:2]) for key, record in new.items()]
+        connection.execute(insert(RecordRow), values)
 
 
 def upsert(
@@ -39,28 +45,19 @@ def upsert(
         connection.execute(insert(table).values(values))
 
 
-def _put(group: _Group, record: TuningRecord) -> None:
-    old = group.get(record.program_hash)
-    group[record.program_hash] = record if old is None else merge_records(old, record)
-
-
-def _write_group(connection: Connection, workload: int, target: int, group: _Group) -> None:
-    """Write the records of one workload and target."""
-    old = connection.execute(statements.candidates(workload, target, tuple(group))).all()
+def _merge_known(connection: Connection, new: dict[_Key, TuningRecord]) -> list[dict[str, Any]]:
+    """Take the candidates on record out of ``new``; return the rows that merging changes."""
+    hashes: dict[tuple[int, int], list[str]] = {}
+    for workload, target, program_hash in new:
+        hashes.setdefault((workload, target), []).append(program_hash)
     changed: list[dict[str, Any]] = []
-    for row in old:
-        kept = record_of(row)
-        merged = merge_records(kept, group.pop(row.program_hash))
-        if merged != kept:
-            changed.append({"row_id": row.id, **record_values(merged, workload, target)})
-    if changed:
-        connection.execute(
-            update(RecordRow.__table__).where(RecordRow.__table__.c.id == bindparam("row_id")),  # type: ignore[arg-type]
-            changed,
-        )
-    if group:
-        values = [record_values(record, workload, target) for record in group.values()]
-        connection.execute(insert(RecordRow.__table__), values)  # type: ignore[arg-type]
+    for pair, group in hashes.items():
+        for row in connection.execute(statements.candidates(*pair, group)).all():
+            old = record_of(row)
+            merged = merge_records(old, new.pop((*pair, row.program_hash)))
+            if merged != old:
+                changed.append({"row_id": row.id, **record_values(merged, *pair)})
+    return changed
 
 
 def _check_jobs(connection: Connection, ids: set[str]) -> None:
