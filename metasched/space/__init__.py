@@ -1,0 +1,1 @@
+"""Search spaces: rules draft schedules, postprocessors finish them. Read `space` first."""

@@ -1,0 +1,17 @@
+"""Postprocessors: one file each. Importing this package registers all of them."""
+
+from __future__ import annotations
+
+from metasched.space.postprocs.disallow_dynamic_loop import (
+    DisallowDynamicLoop as DisallowDynamicLoop,
+)
+from metasched.space.postprocs.postproc import POSTPROCS as POSTPROCS
+from metasched.space.postprocs.postproc import AbstractPostproc as AbstractPostproc
+from metasched.space.postprocs.postproc import Rejected as Rejected
+from metasched.space.postprocs.postproc import postprocess as postprocess
+from metasched.space.postprocs.rewrite_parallel_vectorize_unroll import (
+    RewriteParallelVectorizeUnroll as RewriteParallelVectorizeUnroll,
+)
+from metasched.space.postprocs.rewrite_reduction_block import (
+    RewriteReductionBlock as RewriteReductionBlock,
+)

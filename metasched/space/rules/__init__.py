@@ -1,0 +1,18 @@
+"""Rules: one file each. Importing this package registers all of them."""
+
+from __future__ import annotations
+
+from metasched.space.rules.add_rfactor import AddRFactor as AddRFactor
+from metasched.space.rules.auto_inline import AutoInline as AutoInline
+from metasched.space.rules.inline_constant_scalars import (
+    InlineConstantScalars as InlineConstantScalars,
+)
+from metasched.space.rules.multi_level_tiling import MultiLevelTiling as MultiLevelTiling
+from metasched.space.rules.parallelize_vectorize_unroll import (
+    ParallelizeVectorizeUnroll as ParallelizeVectorizeUnroll,
+)
+from metasched.space.rules.random_compute_location import (
+    RandomComputeLocation as RandomComputeLocation,
+)
+from metasched.space.rules.rule import RULES as RULES
+from metasched.space.rules.rule import AbstractRule as AbstractRule

@@ -1,0 +1,201 @@
+"""multi_level_tiling: nested tiles for reductions that read their operands more than once.
+
+The loops of a block are split and interleaved by a structure such as "SSRSRS" (S: one level of
+the spatial loops, R: one of the reduction loops), so that operands stay in caches and sums in
+registers. Variants place the write-back and pack operands; read `metasched.space.packing` too.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import ClassVar, Final, Literal, TypeAlias, final
+
+from metasched.errors import UsageError
+from metasched.ir.expr import int_value
+from metasched.ir.stmt import Block, annotation
+from metasched.schedule.schedule import Schedule
+from metasched.schedule.state import State
+from metasched.space.packing import Packing, packings
+from metasched.space.patterns import consumers, has_reuse, is_root, iter_loops, same_point
+from metasched.space.rules.rule import RULES, AbstractRule
+from metasched.target import Target
+from metasched.trace.instruction import Ref
+
+TILED: Final = "meta_schedule.tiling_structure"
+Request = Literal["no", "may", "must"]
+Tiles: TypeAlias = "Mapping[str, tuple[int | None, ...]]"
+"""Factors of each loop by name, outermost first; None for what is left."""
+
+
+@dataclass(frozen=True, slots=True)
+class WriteReuse:
+    """Where the write-back of a tile may stand.
+
+    Attributes:
+        req: "no", "may" (with and without) or "must".
+        levels: numbers of tile levels, counted from the outermost, that enclose it.
+        scope: memory scope of the accumulator.
+    """
+
+    req: Request = "may"
+    levels: tuple[int, ...] = (1, 2)
+    scope: str = "global"
+
+
+@dataclass(frozen=True, slots=True)
+class PackReads:
+    """When and where operands are packed.
+
+    Attributes:
+        req: "no", "may" or "must".
+        level: number of tile levels around the copy. Inside the first reduction level the packed
+            tile is smallest; further out it would be copied as often and take more room.
+        row_bytes: rows at least this far apart are packed although they are contiguous.
+        least_reuse: least number of times that a packed element is read.
+    """
+
+    req: Request = "may"
+    level: int = 3
+    row_bytes: int = 1024
+    least_reuse: int = 16
+
+
+@dataclass(frozen=True, slots=True)
+class _Tiled:
+    """A tiled draft: its block and the loops of each level."""
+
+    schedule: Schedule
+    block: Ref
+    levels: tuple[tuple[Ref, ...], ...]
+
+    def branch(self) -> _Tiled:
+        return _Tiled(self.schedule.copy(), self.block, self.levels)
+
+    def last(self, level: int) -> Ref:
+        """The innermost loop of a level, counted from 1."""
+        return self.levels[level - 1][-1]
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class MultiLevelTiling(AbstractRule):
+    """Tile reductions with data reuse.
+
+    Attributes:
+        structure: the levels, outermost first.
+        max_innermost_factor: longest innermost loop.
+        reuse_write: variants of the write-back.
+        pack_reads: variants of packed operands.
+        fixed: the factors to use in place of sampled ones; they need not divide the extents.
+    """
+
+    name: ClassVar[str] = "multi_level_tiling"
+    structure: str = "SSRSRS"
+    max_innermost_factor: int = 64
+    reuse_write: WriteReuse = WriteReuse()
+    pack_reads: PackReads = PackReads()
+    fixed: Callable[[State, Block, Target], Tiles] | None = None
+
+    def __post_init__(self) -> None:
+        if not self.structure or set(self.structure) - {"S", "R"}:
+            raise UsageError(
+                f"a tiling structure is a text of S and R such as 'SSRSRS', got '{self.structure}'"
+            )
+        wanted = (*self.reuse_write.levels, self.pack_reads.level)
+        if any(not 1 <= level <= len(self.structure) for level in wanted):
+            raise UsageError(
+                f"structure '{self.structure}' has levels 1 to {len(self.structure)}, got {wanted}"
+            )
+
+    def refusal(self, state: State, block: Block, target: Target) -> str | None:
+        """Reductions without reuse, and blocks not bound to loops of their own, stay."""
+        if is_root(state, block):
+            return "the root block"
+        if annotation(block.annotations, TILED) is not None:
+            return "tiled already"
+        if not has_reuse(block):
+            return "no reduction with data reuse"
+        loops = iter_loops(state, block)
+        if loops is None:
+            return "its variables are not bound to loops of their own"
+        if self.fixed is None and any(int_value(loop.extent) is None for loop in loops):
+            return "a loop has a symbolic extent"
+        return None
+
+    def apply(self, schedule: Schedule, block: Ref, target: Target) -> list[Schedule]:
+        """Tile, then branch over the write-back and over packing."""
+        found = schedule.state.block(str(schedule.value(block)))
+        operands = packings(
+            found, row_bytes=self.pack_reads.row_bytes, least_reuse=self.pack_reads.least_reuse
+        )
+        tiles = {} if self.fixed is None else self.fixed(schedule.state, found, target)
+        tiled = self._tile(schedule, block, tiles)
+        return [
+            packed.schedule
+            for written in self._with_write_reuse(tiled)
+            for packed in self._with_packed_reads(written, operands)
+        ]
+
+    def _tile(self, schedule: Schedule, block: Ref, tiles: Tiles) -> _Tiled:
+        found = schedule.state.block(str(schedule.value(block)))
+        bound = iter_loops(schedule.state, found) or ()
+        kinds = {loop.var.name: it.kind for loop, it in zip(bound, found.iters, strict=True)}
+        schedule.annotate(block, TILED, self.structure)
+        levels: list[list[Ref]] = [[] for _ in self.structure]
+        for loop in schedule.get_loops(block):
+            name = str(schedule.value(loop))
+            letter = "S" if kinds[name] == "spatial" else "R"
+            at = [k for k, level in enumerate(self.structure) if level == letter]
+            factors = tiles.get(name) or schedule.sample_perfect_tile(
+                loop, len(at), self.max_innermost_factor
+            )
+            for level, part in zip(at, schedule.split(loop, factors), strict=True):
+                levels[level].append(part)
+        schedule.reorder(*(loop for level in levels for loop in level))
+        return _Tiled(schedule, block, tuple(tuple(level) for level in levels))
+
+    def _with_write_reuse(self, tiled: _Tiled) -> list[_Tiled]:
+        reuse = self.reuse_write
+        if reuse.req == "no":
+            return [tiled]
+        plain = [tiled] if reuse.req == "may" else []
+        return [*plain, *(self._write_back(tiled.branch(), level) for level in reuse.levels)]
+
+    def _write_back(self, tiled: _Tiled, level: int) -> _Tiled:
+        """Move the elementwise reader of the tile, or a copy of it, to a tile level."""
+        schedule = tiled.schedule
+        reader = _elementwise_reader(schedule, tiled.block)
+        if reader is None:
+            back = schedule.cache_write(tiled.block, 0, self.reuse_write.scope)
+        else:
+            back = schedule.get_consumers(tiled.block)[0]
+        schedule.reverse_compute_at(back, tiled.last(level), preserve_unit_loops=True)
+        return tiled
+
+    def _with_packed_reads(self, tiled: _Tiled, operands: tuple[Packing, ...]) -> list[_Tiled]:
+        req = self.pack_reads.req
+        if req == "no" or not operands:
+            return [tiled]
+        plain = [tiled.branch()] if req == "may" else []
+        for operand in operands:
+            copy = tiled.schedule.reindex_cache_read(
+                tiled.block, operand.read, self.reuse_write.scope, operand.order
+            )
+            tiled.schedule.compute_at(
+                copy, tiled.last(self.pack_reads.level), preserve_unit_loops=True
+            )
+        return [*plain, tiled]
+
+
+def _elementwise_reader(schedule: Schedule, block: Ref) -> Block | None:
+    """The only reader of a block's result, if it reads each element where it writes."""
+    state = schedule.state
+    found = state.block(str(schedule.value(block)))
+    readers = consumers(state, found)
+    if len(readers) != 1 or not same_point(readers[0], found.writes[0].buffer):
+        return None
+    return readers[0]
+
+
+RULES.register(MultiLevelTiling.name, MultiLevelTiling)
