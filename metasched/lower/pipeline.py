@@ -17,6 +17,7 @@ from metasched.ir.walk import walk_expr
 from metasched.lower.blocks import lower_blocks
 from metasched.lower.buffers import place_buffers
 from metasched.lower.flatten import flat_buffer, flatten
+from metasched.lower.guards import hoist_guards
 from metasched.lower.registers import promote_registers
 from metasched.lower.reuse import reuse_loads
 from metasched.lower.scope import Machine, Scope
@@ -30,6 +31,7 @@ Pass = Callable[[Stmt, Scope], Stmt]
 PASSES: Final[tuple[Pass, ...]] = (
     place_buffers,
     flatten,
+    hoist_guards,
     vectorize,
     tile_registers,
     unroll,

@@ -62,7 +62,9 @@ class Storage:
             self.visit(child, threaded=threaded, stack=stack)
 
     def reserve(self, name: str, size: int, copies: int) -> None:
-        """Take ``copies`` slots of ``size`` bytes for a buffer."""
+        """Take ``copies`` slots of ``size`` bytes for a buffer (both versions of a tile share)."""
+        if name in self.slots:
+            return
         self.slots[name] = Slot(self.total, size if copies > 1 else 0)
         self.total += size * copies
 
