@@ -1,0 +1,128 @@
+"""Says whether a kernel computed the right thing: outputs, guards and untouched inputs.
+
+One error measure and one tolerance for each dtype, so that what is stored as evidence can be
+compared later. `inputs` makes what is checked here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from metasched.ir.dtype import DType
+from metasched.measure.inputs import GuardedArray, as_float
+from metasched.measure.kernel import Array
+from metasched.measure.records import ArgSpec
+
+TOLERANCES: Mapping[str, float] = {
+    "float64": 1e-9,
+    "float32": 1e-4,
+    "float16": 1e-2,
+    "bfloat16": 4e-2,
+}
+"""Largest relative error by dtype; every other dtype must agree exactly."""
+
+_BLOCK = 1 << 18
+"""Elements compared at a time: the temporaries stay in the cache."""
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What a comparison found; `problem` is empty exactly when the kernel is right."""
+
+    max_error: float
+    tolerance: float
+    problem: str = ""
+
+    @property
+    def strain(self) -> float:
+        """The error as a share of what is allowed; below 0 where all must agree exactly."""
+        return self.max_error / self.tolerance if self.tolerance else -1.0
+
+
+def compare_outputs(
+    args: Sequence[ArgSpec],
+    outputs: Sequence[Array],
+    expected: Sequence[Array],
+    tolerance: float | None = None,
+) -> Verdict:
+    """Compare the outputs of a kernel with what they should be.
+
+    The error of an element is ``|got - want| / (|want| + mean |want|)``: relative, but not
+    unbounded where sums cancel. NaN and infinities must agree as they are.
+
+    Args:
+        args: The outputs among the kernel's parameters.
+        outputs: What it computed.
+        expected: What the reference computed.
+        tolerance: The largest error that passes for floats; ``None`` chooses by the dtype.
+    """
+    worst = Verdict(0.0, 0.0)
+    for arg, got, want in zip(args, outputs, expected, strict=True):
+        limit = TOLERANCES.get(arg.dtype, 0.0)
+        limit = limit if tolerance is None or limit == 0.0 else tolerance
+        error, place = _largest_error(arg.dtype, got.reshape(-1), want.reshape(-1))
+        if not error <= limit:
+            return Verdict(error, limit, _describe(arg, got, want, place, limit))
+        worst = max(worst, Verdict(error, limit), key=lambda verdict: verdict.strain)
+    return worst
+
+
+def stray_writes(args: Sequence[ArgSpec], arrays: Sequence[GuardedArray]) -> str:
+    """Return what a kernel wrote that it must not, or an empty text."""
+    for arg, guarded in zip(args, arrays, strict=True):
+        if not guarded.is_guard_intact():
+            return f"the kernel wrote outside of '{arg.name}' {arg.dtype} {arg.shape}"
+        if not arg.is_output and not guarded.is_unchanged():
+            return f"the kernel wrote to its input '{arg.name}'"
+    return ""
+
+
+def _largest_error(dtype: str, got: Array, want: Array) -> tuple[float, int]:
+    """Return the largest error and the index of its element; infinity where values must agree."""
+    if not DType.of(dtype).is_float:
+        bits = np.dtype(f"u{got.dtype.itemsize}")
+        wrong = np.flatnonzero(got.view(bits) != want.view(bits))
+        return (np.inf, int(wrong[0])) if wrong.size else (0.0, 0)
+    scale = _mean_magnitude(dtype, want)
+    worst, place = 0.0, 0
+    for begin in range(0, got.size, _BLOCK):
+        end = begin + _BLOCK
+        errors = _errors(as_float(got[begin:end], dtype), as_float(want[begin:end], dtype), scale)
+        index = int(errors.argmax())
+        if errors[index] > worst:
+            worst, place = float(errors[index]), begin + index
+    return worst, place
+
+
+def _mean_magnitude(dtype: str, want: Array) -> float:
+    total, count = 0.0, 0
+    for begin in range(0, want.size, _BLOCK):
+        block = np.abs(as_float(want[begin : begin + _BLOCK], dtype))
+        finite = block[np.isfinite(block)]
+        total, count = total + float(finite.sum()), count + finite.size
+    return total / count if count else 0.0
+
+
+def _errors(got: Array, want: Array, scale: float) -> Array:
+    with np.errstate(invalid="ignore", over="ignore", divide="ignore"):
+        difference = np.abs(got - want)
+        errors = difference / (np.abs(want) + scale)
+    same = (got == want) | (np.isnan(got) & np.isnan(want))
+    return np.where(same, 0.0, np.where(np.isfinite(errors), errors, np.inf))
+
+
+def _describe(arg: ArgSpec, got: Array, want: Array, place: int, limit: float) -> str:
+    index = tuple(int(i) for i in np.unravel_index(place, got.shape))
+    left, right = (_value(array, arg.dtype, place) for array in (got, want))
+    where = f"'{arg.name}'{list(index)} is {left}, expected {right}"
+    return f"{where} within a relative {limit:g}" if limit else where
+
+
+def _value(array: Array, dtype: str, place: int) -> str:
+    flat = array.reshape(-1)[place : place + 1]
+    if DType.of(dtype).code == "bool":
+        return f"{int(flat.view(np.uint8)[0])}"
+    return f"{as_float(flat, dtype)[0]:.9g}" if DType.of(dtype).is_float else f"{flat[0]}"

@@ -1,0 +1,168 @@
+"""Builders and runners as processes of this machine.
+
+`driver` keeps them busy, `pool` replaces the ones that die, `builder` and `runner` are what
+they do.
+"""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+import weakref
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import final
+
+from metasched.errors import UsageError
+from metasched.measure.driver import Driver
+from metasched.measure.pool import Ending, Outcome, PoolConfig
+from metasched.measure.process import WorkerSpec
+from metasched.measure.records import (
+    AnyResult,
+    AnyRun,
+    BuildRequest,
+    BuildResult,
+    CompareRequest,
+    CompareResult,
+    MeasureConfig,
+    RunRequest,
+    RunResult,
+    Status,
+)
+from metasched.measure.reference import expected_path
+from metasched.measure.workers import AbstractWorkers, Capacity
+from metasched.target import Target
+
+_BUILDER_NICE = 5
+_BUILDS_PER_PROCESS = 1000
+_RUNS_PER_PROCESS = 500
+
+_BUILD_STATUS: Mapping[Ending, Status] = {
+    Ending.RAISED: Status.BUILD_ERROR,
+    Ending.TIMED_OUT: Status.BUILD_TIMEOUT,
+    Ending.DIED: Status.LOST,
+}
+_RUN_STATUS: Mapping[Ending, Status] = {
+    Ending.RAISED: Status.RUN_ERROR,
+    Ending.TIMED_OUT: Status.RUN_TIMEOUT,
+    Ending.DIED: Status.RUN_ERROR,
+}
+
+
+def runner_environment(cores: int) -> dict[str, str]:
+    """Return the OpenMP settings of a process that times kernels.
+
+    Threads are bound: unbound ones that wake after a pause may share a core for milliseconds.
+    They spin for about 8 ms, so that calls in a row pay no wake-up, and then sleep, so that
+    an idle runner takes nothing from the builders.
+    """
+    return {
+        "OMP_NUM_THREADS": str(cores),
+        "OMP_PROC_BIND": "true",
+        "OMP_DYNAMIC": "false",
+        "GOMP_SPINCOUNT": "300000",
+        "KMP_BLOCKTIME": "8",
+    }
+
+
+@final
+class LocalWorkers(AbstractWorkers):
+    """Builds on all cores, and measures on all of them with the builders paused meanwhile.
+
+    Args:
+        target: What kernels run on; this host by default. Its cores are used.
+        builders: Number of builder processes; one for each core by default.
+        config: Its `build_timeout_s` is the deadline of builds.
+    """
+
+    def __init__(
+        self,
+        target: Target | None = None,
+        *,
+        builders: int | None = None,
+        config: MeasureConfig | None = None,
+    ) -> None:
+        cores = (target or Target("cpu")).cores
+        self._capacity = Capacity(builders=cores if builders is None else builders, runners=1)
+        if self._capacity.builders < 1:
+            raise UsageError(f"builders is {builders}, expected at least 1")
+        self._build_timeout_s = (config or MeasureConfig()).build_timeout_s
+        self._pending = 0
+        self._scratch = tempfile.mkdtemp(prefix="metasched-")
+        self._driver = Driver(*self._pools(cores), share_cores=True)
+        # Also closes workers that were dropped without `close`, and those left at exit.
+        self._finalizer = weakref.finalize(self, _close, self._driver, self._scratch)
+
+    @property
+    def capacity(self) -> Capacity:
+        """One build for each builder, and one run."""
+        return self._capacity
+
+    @property
+    def scratch(self) -> str:
+        """The folder that holds what is built; it goes when the workers are closed."""
+        return self._scratch
+
+    def submit_build(self, request: BuildRequest) -> None:
+        """Queue a build; see `AbstractWorkers.submit_build`."""
+        self._driver.submit(request, self._build_timeout_s, is_run=False)
+        self._pending += 1
+
+    def submit_run(self, request: AnyRun) -> None:
+        """Queue a run or a comparison; see `AbstractWorkers.submit_run`."""
+        self._driver.submit(request, self._run_timeout_s(request), is_run=True)
+        self._pending += 1
+
+    def poll(self, timeout_s: float = 0.0) -> list[AnyResult]:
+        """Return results; see `AbstractWorkers.poll`."""
+        outcomes = self._driver.collect(timeout_s if self._pending else 0.0)
+        self._pending -= len(outcomes)
+        return [_result(outcome) for outcome in outcomes]
+
+    def close(self) -> None:
+        """Kill all workers with what they started and remove the scratch folder."""
+        self._finalizer()
+
+    def _pools(self, cores: int) -> tuple[PoolConfig, PoolConfig]:
+        build = WorkerSpec("metasched.measure.builder:Builder", self._scratch, _BUILDER_NICE)
+        environment = runner_environment(cores)
+        run = WorkerSpec("metasched.measure.runner:Runner", self._scratch, 0, environment)
+        return (
+            PoolConfig(build, self._capacity.builders, _BUILDS_PER_PROCESS),
+            PoolConfig(run, self._capacity.runners, _RUNS_PER_PROCESS),
+        )
+
+    def _run_timeout_s(self, request: AnyRun) -> float:
+        config = request.config
+        if isinstance(request, CompareRequest):
+            return config.run_timeout_s * len(request.artefacts)
+        reference = request.reference
+        if reference is None or expected_path(self._scratch, reference, request.seed).exists():
+            return config.run_timeout_s
+        return config.run_timeout_s + config.reference_timeout_s
+
+
+def _close(driver: Driver, scratch: str) -> None:
+    driver.close()
+    shutil.rmtree(scratch, ignore_errors=True)
+
+
+def _result(outcome: Outcome) -> AnyResult:
+    """Return the record of what became of a request."""
+    request, queue_s, busy_s = outcome.request, outcome.queue_s, outcome.busy_s
+    if outcome.ending == Ending.ANSWERED:
+        return _answered(outcome.value, queue_s, busy_s)
+    if isinstance(request, BuildRequest):
+        status = _BUILD_STATUS[outcome.ending]
+        return BuildResult(
+            request.candidate_id, status, outcome.message, queue_s=queue_s, build_s=busy_s
+        )
+    kind = RunResult if isinstance(request, RunRequest) else CompareResult
+    status = _RUN_STATUS[outcome.ending]
+    return kind(request.candidate_id, status, outcome.message, queue_s=queue_s, run_s=busy_s)
+
+
+def _answered(value: AnyResult, queue_s: float, busy_s: float) -> AnyResult:
+    if isinstance(value, BuildResult):
+        return replace(value, queue_s=queue_s, build_s=busy_s)
+    return replace(value, queue_s=queue_s)

@@ -1,0 +1,80 @@
+"""What the outputs should be: the unscheduled program, compiled plainly and run once a seed.
+
+The results are also kept in the job's scratch folder, so that a respawned runner need not
+compute them again.
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from metasched.errors import MeasureError
+from metasched.measure.inputs import make_arguments
+from metasched.measure.kept import Kept
+from metasched.measure.kernel import Array, LoadedKernel
+from metasched.measure.records import ArgSpec, Artefact
+
+_KEPT_BYTES = 1 << 30
+
+
+def expected_path(scratch: str, reference: Artefact, seed: int) -> Path:
+    """Return the file that holds the expected outputs, once they are known."""
+    return Path(scratch) / "expected" / f"{reference.source_hash}-{seed}.npz"
+
+
+class References:
+    """Expected outputs by reference and seed.
+
+    Args:
+        scratch: The job's folder.
+    """
+
+    def __init__(self, scratch: str) -> None:
+        self._scratch = scratch
+        self._kept = Kept[tuple[Array, ...]](_KEPT_BYTES, _bytes)
+
+    def expected(
+        self, reference: Artefact, args: Sequence[ArgSpec], seed: int
+    ) -> tuple[Array, ...]:
+        """Return the outputs that a kernel with these parameters should compute.
+
+        Raises:
+            MeasureError: the reference has other parameters, or cannot be loaded.
+        """
+        wanted, has = (
+            [(arg.shape, arg.dtype, arg.is_output) for arg in each]
+            for each in (args, reference.args)
+        )
+        if wanted != has:
+            raise MeasureError(f"the reference has parameters {has}, the kernel {wanted}")
+        path = expected_path(self._scratch, reference, seed)
+        return self._kept.get(path, lambda: _load(path) or _compute(reference, seed, path))
+
+
+def _load(path: Path) -> tuple[Array, ...]:
+    if not path.exists():
+        return ()
+    with np.load(path, allow_pickle=False) as data:
+        return tuple(data[f"arr_{index}"] for index in range(len(data.files)))
+
+
+def _compute(reference: Artefact, seed: int, path: Path) -> tuple[Array, ...]:
+    arguments = [guarded.array for guarded in make_arguments(reference.args, seed)]
+    LoadedKernel(reference).call(arguments)
+    pairs = zip(reference.args, arguments, strict=True)
+    outputs = tuple(array for arg, array in pairs if arg.is_output)
+    path.parent.mkdir(exist_ok=True)
+    handle, name = tempfile.mkstemp(dir=path.parent)
+    with os.fdopen(handle, "wb") as file:
+        np.savez(file, *outputs)
+    os.replace(name, path)
+    return outputs
+
+
+def _bytes(outputs: tuple[Array, ...]) -> int:
+    return sum(array.nbytes for array in outputs)

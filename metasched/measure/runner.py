@@ -1,0 +1,164 @@
+"""What a runner process does with a request: checks a kernel against a reference and times it.
+
+Inputs and expected outputs are kept between candidates, because one program has thousands.
+`worker` runs it, `local` sends the requests, `check` and `timing` do the two halves.
+"""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Sequence
+from contextlib import ExitStack
+from dataclasses import replace
+from typing import TypeAlias
+
+from metasched.errors import MetaschedError
+from metasched.measure.check import compare_outputs, stray_writes
+from metasched.measure.inputs import GuardedArray, make_arguments, poison
+from metasched.measure.kept import Kept
+from metasched.measure.kernel import Array, LoadedKernel
+from metasched.measure.records import (
+    ArgSpec,
+    CompareRequest,
+    CompareResult,
+    MeasureConfig,
+    RunRequest,
+    RunResult,
+    Status,
+)
+from metasched.measure.reference import References
+from metasched.measure.timing import TimeCalls, repeats_for, take_samples
+
+_KEPT_BYTES = 2 << 30
+
+Arguments: TypeAlias = tuple[GuardedArray, ...]
+
+
+class Runner:
+    """Checks and times kernels in this process, which may not survive it.
+
+    Args:
+        scratch: The job's folder.
+    """
+
+    def __init__(self, scratch: str) -> None:
+        self._references = References(scratch)
+        self._arguments = Kept[Arguments](_KEPT_BYTES, _bytes)
+
+    def __call__(self, request: RunRequest | CompareRequest) -> RunResult | CompareResult:
+        """Serve one request; what goes wrong without ending the process is in the result."""
+        try:
+            return self._run(request) if isinstance(request, RunRequest) else self._compare(request)
+        except (MetaschedError, MemoryError) as error:
+            kind = RunResult if isinstance(request, RunRequest) else CompareResult
+            return kind(request.candidate_id, Status.RUN_ERROR, str(error) or "out of memory")
+
+    def _run(self, request: RunRequest) -> RunResult:
+        args, config, clock = request.artefact.args, request.config, _Clock()
+        expected = self._expected(request)
+        reference_s = clock.lap()
+        kernel = LoadedKernel(request.artefact)
+        arguments = self._prepare(args, request.seed)
+        load_s = clock.lap()
+        with kernel.timer(_arrays(arguments), flush=config.flush) as time_calls:
+            time_calls(1)
+            judged = _judge(request, arguments, expected)
+            result = replace(judged, load_s=load_s, check_s=reference_s + clock.lap())
+            if result.status != Status.OK:
+                # The inputs may be what it destroyed.
+                self._arguments.drop((args, request.seed))
+                return result
+            for _ in range(config.warmup - 1):
+                time_calls(1)
+            samples_s, dropped = take_samples(time_calls, config, request.incumbent_s)
+        return replace(result, samples_s=samples_s, dropped=dropped, run_s=clock.lap())
+
+    def _compare(self, request: CompareRequest) -> CompareResult:
+        clock = _Clock()
+        kernels = [LoadedKernel(artefact) for artefact in request.artefacts]
+        arrays = _arrays(self._prepare(request.artefacts[0].args, request.seed))
+        load_s = clock.lap()
+        with ExitStack() as stack:
+            flush = request.config.flush
+            timers = [stack.enter_context(k.timer(arrays, flush=flush)) for k in kernels]
+            samples_s = _interleave(timers, request.rounds, request.seed, request.config)
+        return CompareResult(
+            request.candidate_id,
+            Status.OK,
+            samples_s=samples_s,
+            load_s=load_s,
+            run_s=clock.lap(),
+        )
+
+    def _expected(self, request: RunRequest) -> tuple[Array, ...] | None:
+        if request.reference is None:
+            return None
+        args = request.artefact.args
+        return self._references.expected(request.reference, args, request.seed)
+
+    def _prepare(self, args: tuple[ArgSpec, ...], seed: int) -> Arguments:
+        """Return the inputs of a seed, and outputs that are poisoned afresh."""
+        arguments = self._arguments.get((args, seed), lambda: make_arguments(args, seed))
+        for arg, guarded in zip(args, arguments, strict=True):
+            if arg.is_output:
+                poison(guarded.array, arg.dtype)
+        return arguments
+
+
+def _judge(
+    request: RunRequest, arguments: Arguments, expected: tuple[Array, ...] | None
+) -> RunResult:
+    """Return what can be said of a kernel from what it left in its arguments."""
+    args, number = request.artefact.args, request.candidate_id
+    if stray := stray_writes(args, arguments):
+        return RunResult(number, Status.WRONG_RESULT, stray)
+    if expected is None:
+        return RunResult(number, Status.OK)
+    pairs = zip(args, arguments, strict=True)
+    outputs = [guarded.array for arg, guarded in pairs if arg.is_output]
+    specs = [arg for arg in args if arg.is_output]
+    verdict = compare_outputs(specs, outputs, expected, request.config.tolerance)
+    return RunResult(
+        number,
+        Status.WRONG_RESULT if verdict.problem else Status.OK,
+        verdict.problem,
+        max_error=verdict.max_error,
+        tolerance=verdict.tolerance,
+    )
+
+
+def _interleave(
+    timers: Sequence[TimeCalls], rounds: int, seed: int, config: MeasureConfig
+) -> tuple[tuple[float, ...], ...]:
+    """Return samples of each kernel; every round takes them all, in a shuffled order."""
+    for time_calls in timers:
+        time_calls(config.warmup)
+    repeats = [repeats_for(time_calls, config) for time_calls in timers]
+    samples: list[list[float]] = [[] for _ in timers]
+    order, rng = list(range(len(timers))), random.Random(seed)
+    for _ in range(rounds):
+        rng.shuffle(order)
+        for index in order:
+            samples[index].append(timers[index](repeats[index]) / repeats[index])
+    return tuple(tuple(one) for one in samples)
+
+
+def _arrays(arguments: Arguments) -> list[Array]:
+    return [guarded.array for guarded in arguments]
+
+
+def _bytes(arguments: Arguments) -> int:
+    return sum(guarded.memory.nbytes for guarded in arguments)
+
+
+class _Clock:
+    """Tells the seconds since it was last asked."""
+
+    def __init__(self) -> None:
+        self._last = time.perf_counter()
+
+    def lap(self) -> float:
+        now = time.perf_counter()
+        passed, self._last = now - self._last, now
+        return passed

@@ -1,0 +1,85 @@
+"""The interface to builders and runners, wherever they are.
+
+`local` implements it with processes of this machine; other packages do with clusters.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Self
+
+from metasched.measure.records import AnyResult, AnyRun, BuildRequest
+
+
+@dataclass(frozen=True, slots=True)
+class Capacity:
+    """How many requests of each kind are served at the same time.
+
+    Keep about twice as many submitted, so that no worker is ever idle for want of work.
+    """
+
+    builders: int
+    runners: int
+
+
+class AbstractWorkers(ABC):
+    """Builders and runners behind one asynchronous interface.
+
+    Lifecycle: the tuner opens one for a job, submits requests as it proposes candidates, polls
+    for results in whatever order they come, and closes it, also after an error or Ctrl-C; use it
+    as a context manager. All methods are called from one thread of the parent. Work goes on
+    between calls. A candidate that crashes, hangs or is lost is a result with a status, never
+    an exception; the parent never loads a candidate's code.
+
+    An artefact that a builder returns is valid for the runners of the same workers until they
+    are closed.
+    """
+
+    @property
+    @abstractmethod
+    def capacity(self) -> Capacity:
+        """How many builds and runs proceed at the same time."""
+
+    @abstractmethod
+    def submit_build(self, request: BuildRequest) -> None:
+        """Queue a build and return at once.
+
+        Raises:
+            MeasureError: the workers are closed or cannot be started.
+        """
+
+    @abstractmethod
+    def submit_run(self, request: AnyRun) -> None:
+        """Queue a run or a comparison and return at once.
+
+        Raises:
+            MeasureError: the workers are closed or cannot be started.
+        """
+
+    @abstractmethod
+    def poll(self, timeout_s: float = 0.0) -> Sequence[AnyResult]:
+        """Return the results that are there, waiting so long for the first.
+
+        Returns nothing at once when no request is under way.
+
+        Raises:
+            MeasureError: the workers are closed or cannot be started.
+        """
+
+    @abstractmethod
+    def close(self) -> None:
+        """End all workers at once and remove their files; may be called again."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
