@@ -1,0 +1,108 @@
+"""cache_read: blocks read a cache that a copy in front of them fills."""
+
+from __future__ import annotations
+
+from metasched.analysis.dependence import Scope, direct_blocks
+from metasched.analysis.region import Facts, Range
+from metasched.ir.expr import Buffer
+from metasched.ir.stmt import Block, Region, Stmt
+from metasched.ir.walk import replace_buffers
+from metasched.schedule.primitives.placement import Refusal
+from metasched.schedule.primitives.primitive import PRIMITIVES, Primitive
+from metasched.schedule.primitives.staging import (
+    box_copy,
+    cache_of,
+    check_scope,
+    rebuilt,
+    top_statements,
+    whole_box,
+    whole_buffer,
+)
+from metasched.schedule.state import State, edit_stmt
+
+
+def cache_read(
+    state: State, block: str, read_buffer_index: int, storage_scope: str
+) -> tuple[State, tuple[str, ...]]:
+    """Fill a cache with what is read of a buffer, and let all its readers read the cache.
+
+    The copy stands in front of the nest of the first reader.
+
+    Args:
+        state: where to apply.
+        block: one of the readers.
+        read_buffer_index: which of the buffers it reads.
+        storage_scope: where the cache lives: ``"local"``, ``"global"`` or ``"shared"``.
+
+    Returns:
+        The copying block.
+
+    Requires:
+        - a storage scope among global, local, shared
+        - an index of a buffer that the block reads
+        - a buffer that is finished before the first nest that reads it
+
+    ::
+
+        for i in serial(64):             ->  for ax0 in serial(64):
+            c[i] = a[i] * 2                      a_local[ax0] = a[ax0]
+                                             for i in serial(64):
+                                                 c[i] = a_local[i] * 2
+    """
+    target = state.block(block, "cache_read")
+    scope = Scope.of(state.scope(target))
+    region = check_read(scope, target, read_buffer_index, storage_scope)
+    if isinstance(region, Refusal):
+        raise region.error(state, "cache_read")
+    buffer = region.buffer
+    cache = cache_of(state, buffer, storage_scope)
+    readers = {b.name for b in scope.readers(buffer)}
+    copy = box_copy(cache.name, cache, buffer, _read_box(scope, buffer)).nest(state)
+
+    def change(node: Stmt) -> Stmt:
+        reading = isinstance(node, Block) and node.name in readers
+        return replace_buffers(node, {buffer: cache}) if reading else node
+
+    stmts: list[Stmt] = []
+    for stmt in top_statements(scope.root):
+        reading = any(b.name in readers for b in direct_blocks(stmt))
+        if reading and copy not in stmts:
+            stmts.append(copy)
+        stmts.append((edit_stmt(stmt, change) or stmt) if reading else stmt)
+    return rebuilt(state, scope.root, stmts, cache), (cache.name,)
+
+
+def check_read(scope: Scope, block: Block, index: int, storage_scope: str) -> Region | Refusal:
+    """The region that a block reads, if it may be cached in front of all its readers."""
+    name = block.name
+    if (wrong := check_scope(storage_scope, name)) is not None:
+        return wrong
+    if not 0 <= index < len(block.reads):
+        given = f"{index} of {len(block.reads)}"
+        return Refusal("an index of a buffer that the block reads", given, name)
+    region = block.reads[index]
+    writers, readers = scope.writers(region.buffer), scope.readers(region.buffer)
+    started = False
+    for stmt in top_statements(scope.root):
+        inside = {b.name for b in direct_blocks(stmt)}
+        started = started or any(b.name in inside for b in readers)
+        late = [b.name for b in writers if b.name in inside]
+        if started and late:
+            rule = "a buffer that is finished before the first nest that reads it"
+            hint = "use cache_read before moving blocks"
+            return Refusal(rule, f"'{region.buffer.name}' written by '{late[0]}'", late[0], hint)
+    return region
+
+
+def _read_box(scope: Scope, buffer: Buffer) -> tuple[Range, ...]:
+    """The box of a buffer that all blocks of the scope read."""
+    boxes = [whole_box(b, r) for b in scope.readers(buffer) for r in b.reads if r.buffer == buffer]
+    known, whole = Facts({}), whole_buffer(buffer)
+    total = boxes[0]
+    for box in boxes[1:]:
+        joined = known.hull(total, box)
+        total = tuple(pair or full for pair, full in zip(joined, whole, strict=True))
+    return total
+
+
+PRIMITIVES.register("cache_read", Primitive("cache_read", cache_read, output="block"))

@@ -1,0 +1,139 @@
+"""compute_at: a producer under a loop of its consumers."""
+
+from __future__ import annotations
+
+from metasched.analysis.region import Box, Range
+from metasched.ir.expr import Var
+from metasched.ir.stmt import Region
+from metasched.schedule.primitives.compute_inline import compute_inline
+from metasched.schedule.primitives.placement import (
+    Move,
+    Nest,
+    Placed,
+    Refusal,
+    begin,
+    cut,
+    domain_of,
+    insertion,
+    new_nest,
+    relocate,
+    unfinished,
+)
+from metasched.schedule.primitives.primitive import PRIMITIVES, Primitive
+from metasched.schedule.state import State
+
+ROOT = "<root>"
+INLINE = "<inline>"
+
+
+def compute_at(
+    state: State,
+    block: str,
+    loop: str,
+    *,
+    preserve_unit_loops: bool = False,
+    index: int = -1,
+) -> tuple[State, tuple[str, ...]]:
+    """Compute a producer under a loop of its consumers, as much as one iteration needs.
+
+    Args:
+        state: where to apply.
+        block: the producer.
+        loop: the loop, or a value of ``sample_compute_location``: ``"<root>"`` leaves the block
+            where it is and ``"<inline>"`` inlines it.
+        preserve_unit_loops: keep loops of extent 1, so that structure does not depend on sizes.
+        index: where among the statements in the loop; -1 is the last possible place, right before
+            the first consumer, and -2 the first possible one.
+
+    Requires:
+        - a loop in the scope of the block
+        - a loop that is not around the block
+        - a loop that is not vectorized
+        - a complete block or a reduction
+        - a predicate over the iterations of the block
+        - a block whose result is not an output
+        - a loop around all consumers of the block
+        - an index between the last producer and the first consumer
+        - producers that have finished what the block reads
+
+    ::
+
+        for i in serial(64):             ->  for i_0 in serial(8):
+            b[i] = f(a[i])                       for ax0 in serial(8):
+        for i_0 in serial(8):                        b[i_0 * 8 + ax0] = f(a[i_0 * 8 + ax0])
+            for i_1 in serial(8):                for i_1 in serial(8):
+                c[...] = g(b[i_0 * 8 + i_1])         c[...] = g(b[i_0 * 8 + i_1])
+    """
+    if loop == ROOT:
+        return state, ()
+    if loop == INLINE:
+        return compute_inline(state, block)
+    plan = _plan(state, block, loop, index, preserve_unit_loops)
+    if isinstance(plan, Refusal):
+        raise plan.error(state, "compute_at")
+    move, nest, position = plan
+    return relocate(move, nest, position, "compute_at"), ()
+
+
+def can_compute_at(state: State, block: str, loop: str) -> str | None:
+    """Why `compute_at` would refuse, or None."""
+    plan = _plan(state, block, loop, -1, True)
+    return str(plan) if isinstance(plan, Refusal) else None
+
+
+def _plan(
+    state: State, block: str, loop: str, index: int, preserve_unit_loops: bool
+) -> tuple[Move, Nest, int] | Refusal:
+    move = begin(state, block, loop, "compute_at")
+    if isinstance(move, Refusal):
+        return move
+    if move.scope.is_output(move.block):
+        return Refusal("a block whose result is not an output", f"'{block}'", block)
+    consumers = move.scope.consumers(move.block)
+    outside = [b.name for b in consumers if b.name not in move.below()]
+    if outside or not consumers:
+        given = f"'{outside[0]}' outside of '{loop}'" if outside else "no consumer"
+        return Refusal("a loop around all consumers of the block", given, loop)
+    producers = move.scope.producers(move.block)
+    position = insertion(move, producers, consumers, index)
+    if isinstance(position, Refusal):
+        return position
+    readers = [Placed.of(state, b) for b in consumers]
+    nest = new_nest(move, _needed(move, readers), preserve_unit_loops=preserve_unit_loops)
+    placed, limit = nest.placed(move.chain), cut(move, position)
+    for producer in producers:
+        reason = unfinished(move.facts, Placed.of(state, producer), placed)
+        if reason is None and move.scope.blocks.index(producer) >= limit:
+            reason = f"'{producer.name}', which comes later"
+        if reason is not None:
+            return Refusal("producers that have finished what the block reads", reason, loop)
+    return move, nest, position
+
+
+def _needed(move: Move, readers: list[Placed]) -> dict[Var, Range]:
+    """The part of the block's domain that its readers need in one iteration of the loop."""
+    domains: list[dict[Var, Range]] = []
+    for region in move.block.writes:
+        boxes = [
+            move.facts.box(used, reader.bindings, reader.inside(move.chain))
+            for reader in readers
+            for used in reader.block.reads
+            if used.buffer == region.buffer
+        ]
+        if boxes:
+            domains.append(domain_of(move, region, _hull(move, region, boxes)))
+    joined = domains[0]
+    for other in domains[1:]:
+        shared = {v: move.facts.join(r, other[v]) for v, r in joined.items() if v in other}
+        joined = {v: r for v, r in shared.items() if r is not None}
+    return joined
+
+
+def _hull(move: Move, region: Region, boxes: list[Box]) -> Box:
+    total = boxes[0]
+    for box in boxes[1:]:
+        total = move.facts.hull(total, box)
+    return total
+
+
+PRIMITIVES.register("compute_at", Primitive("compute_at", compute_at))

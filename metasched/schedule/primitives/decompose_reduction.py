@@ -1,0 +1,145 @@
+"""decompose_reduction: the init of a reduction as a block of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+from metasched.analysis.dependence import Scope, driven
+from metasched.ir.expr import Expr, Var, const
+from metasched.ir.regions import element_regions, read_accesses, write_accesses
+from metasched.ir.simplify import Simplifier
+from metasched.ir.stmt import Block, For, IterVar, Region, Stmt, seq
+from metasched.ir.walk import free_vars, substitute, substitute_stmt
+from metasched.schedule.primitives.placement import Refusal
+from metasched.schedule.primitives.primitive import PRIMITIVES, Primitive
+from metasched.schedule.state import State, edit_stmt
+
+
+def decompose_reduction(state: State, block: str, loop: str) -> tuple[State, tuple[str, ...]]:
+    """Make the init of a reduction a block of its own in front of a loop.
+
+    The init runs over the spatial loops from the given one downwards, which get copies of the same
+    kind. The reduction keeps its name and from then on only updates.
+
+    Args:
+        state: where to apply.
+        block: the reduction.
+        loop: the loop in front of which the init is put.
+
+    Returns:
+        The init block, ``<block>_init``.
+
+    Requires:
+        - a reduction block
+        - a loop around the block
+        - a loop around all reduce loops of the block
+        - loops that drive either spatial or reduce iterations
+        - reduce iterations that start at zero
+
+    ::
+
+        for i in serial(64):             ->  for i in serial(64):
+            for k in serial(32):                 c[i] = 0
+                with init():                     for k in serial(32):
+                    c[i] = 0                         c[i] = c[i] + a[i, k]
+                c[i] = c[i] + a[i, k]
+    """
+    target = state.block(block, "decompose_reduction")
+    outer = state.loop(loop, "decompose_reduction")
+    split = _check(state, target, outer)
+    if isinstance(split, Refusal):
+        raise split.error(state, "decompose_reduction")
+    nest, name = split.init_nest(state)
+    update = replace(target, init=None, reads=_with_own(target))
+    changed = edit_stmt(outer, lambda s: update if s is target else s)
+    return state.replace(outer, seq(nest, changed or outer)), (name,)
+
+
+@dataclass(frozen=True, slots=True)
+class _Split:
+    """A reduction, its init, and the loops that the init runs over."""
+
+    block: Block
+    init: Stmt
+    loops: tuple[For, ...]
+    start: Mapping[Var, Expr]
+
+    def init_nest(self, state: State) -> tuple[Stmt, str]:
+        """The nest of the init block, and the name of that block."""
+        spatial = [it for it in self.block.iters if it.kind == "spatial"]
+        bases = (self.block.name, *(x.var.name for x in (*self.loops, *spatial)))
+        name, *names = state.fresh(*(f"{base}_init" for base in bases))
+        loops = {
+            loop.var: Var(n, loop.var.dtype) for loop, n in zip(self.loops, names, strict=False)
+        }
+        own = {
+            it.var: Var(n, it.var.dtype)
+            for it, n in zip(spatial, names[len(self.loops) :], strict=True)
+        }
+        at = {**self.start, **loops}
+        iters = tuple(
+            IterVar(own[it.var], it.extent, it.kind, substitute(it.binding, at)) for it in spatial
+        )
+        body = substitute_stmt(self.init, own)
+        known = state.simplifier(self.block)
+        for loop in self.loops:
+            known.bind(loops[loop.var], loop.extent)
+        nest: Stmt = Block(
+            name,
+            iters,
+            element_regions(read_accesses(body)),
+            element_regions(write_accesses(body)),
+            body,
+            predicate=_predicate(self.block.predicate, at, known),
+        )
+        for loop in reversed(self.loops):
+            nest = replace(loop, var=loops[loop.var], body=nest)
+        return nest, name
+
+
+def _predicate(predicate: Expr, at: Mapping[Var, Expr], known: Simplifier) -> Expr:
+    changed = substitute(predicate, at)
+    return known(changed) if known.can_prove(changed) else changed
+
+
+def _with_own(block: Block) -> tuple[Region, ...]:
+    """The reads of a block with what it accumulates into."""
+    own = tuple(w for w in block.writes if all(r.buffer != w.buffer for r in block.reads))
+    return (*block.reads, *own)
+
+
+def _check(state: State, block: Block, outer: For) -> _Split | Refusal:
+    reason = Scope.of(state.scope(block)).why_not_reduction(block)
+    if reason is not None or block.init is None:
+        return Refusal("a reduction block", reason or f"'{block.name}'", block.name)
+    around = state.loops_above(block)
+    name = outer.var.name
+    position = next((k for k, loop in enumerate(around) if loop is outer), None)
+    if position is None:
+        return Refusal("a loop around the block", f"'{name}'", name)
+    reducing = driven(block.iters, "reduce")
+    above = [loop.var.name for loop in around[:position] if loop.var in reducing]
+    if above:
+        rule = "a loop around all reduce loops of the block"
+        return Refusal(rule, f"'{name}' inside '{above[0]}'", above[0], f"use '{above[0]}'")
+    spatial = driven(block.iters, "spatial")
+    both = [loop.var.name for loop in around if loop.var in spatial & reducing]
+    if both:
+        rule = "loops that drive either spatial or reduce iterations"
+        return Refusal(rule, f"'{both[0]}', which drives both", both[0])
+    start: dict[Var, Expr] = {loop.var: const(0, loop.var.dtype) for loop in around[position:]}
+    known = Simplifier()
+    for it in block.iters:
+        if it.kind == "reduce" and known(substitute(it.binding, start)) != const(0, it.var.dtype):
+            given = f"'{it.var.name}' bound to {it.binding}"
+            return Refusal("reduce iterations that start at zero", given, block.name)
+    guarded = free_vars(block.predicate) - reducing
+    below = around[position:]
+    loops = tuple(loop for loop in below if loop.var in spatial | guarded)
+    return _Split(block, block.init, loops, start)
+
+
+PRIMITIVES.register(
+    "decompose_reduction", Primitive("decompose_reduction", decompose_reduction, output="block")
+)

@@ -1,0 +1,116 @@
+"""Copies between a buffer and a cache of it: what the cache primitives share.
+
+A copy is a loop nest of its own around one block; the caches keep the shape of what they stand for
+and lowering shrinks them to what is alive.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+
+from metasched.analysis.region import Facts, Range
+from metasched.ir.expr import Buffer, Expr, Load, Var, add, const, maximum, minimum
+from metasched.ir.regions import element
+from metasched.ir.stmt import Block, For, IterVar, Region, Seq, Stmt, Store, seq
+from metasched.schedule.primitives.placement import Refusal
+from metasched.schedule.state import State
+
+SCOPES = ("global", "local", "shared")
+
+
+@dataclass(frozen=True, slots=True)
+class Copy:
+    """``target[target_at] = source[source_at]`` over a domain.
+
+    Args:
+        name: name of the block.
+        extents: the domain; one loop and one spatial iteration per extent.
+        target: the buffer to write.
+        target_at: its indices, given the iterations.
+        source: the buffer to read.
+        source_at: its indices, given the iterations.
+    """
+
+    name: str
+    extents: tuple[Expr, ...]
+    target: Buffer
+    target_at: Callable[[Sequence[Var]], Sequence[Expr]]
+    source: Buffer
+    source_at: Callable[[Sequence[Var]], Sequence[Expr]]
+
+    def nest(self, state: State) -> Stmt:
+        """The copy as a loop nest with fresh names."""
+        count = len(self.extents)
+        bases = [f"{kind}{k}" for kind in ("ax", "v_ax") for k in range(count)]
+        fresh = [Var(name) for name in state.fresh(*bases)]
+        loops, own = fresh[:count], fresh[count:]
+        iters = tuple(
+            IterVar(var, extent, "spatial", loop)
+            for var, extent, loop in zip(own, self.extents, loops, strict=True)
+        )
+        to, at = tuple(self.target_at(own)), tuple(self.source_at(own))
+        body: Stmt = Block(
+            self.name,
+            iters,
+            (element((self.source, at)),),
+            (element((self.target, to)),),
+            Store(self.target, to, Load(self.source, at)),
+        )
+        for loop, extent in zip(reversed(loops), reversed(self.extents), strict=True):
+            body = For(loop, extent, body)
+        return body
+
+
+def box_copy(name: str, target: Buffer, source: Buffer, box: Sequence[Range]) -> Copy:
+    """A copy of a box at the same indices of both buffers."""
+
+    def at(own: Sequence[Var]) -> list[Expr]:
+        return [add(low, var) for (low, _), var in zip(box, own, strict=True)]
+
+    return Copy(name, tuple(extent for _, extent in box), target, at, source, at)
+
+
+def cache_of(state: State, buffer: Buffer, storage_scope: str) -> Buffer:
+    """A buffer for a cache, with a fresh name that also serves its copy block."""
+    (name,) = state.fresh(f"{buffer.name}_{storage_scope}")
+    return Buffer(name, buffer.shape, buffer.dtype, storage_scope)
+
+
+def check_scope(storage_scope: str, at: str) -> Refusal | None:
+    """Refuse an unknown storage scope."""
+    if storage_scope in SCOPES:
+        return None
+    return Refusal(f"a storage scope among {', '.join(SCOPES)}", f"'{storage_scope}'", at)
+
+
+def whole_box(block: Block, region: Region) -> tuple[Range, ...]:
+    """The box of a buffer that all iterations of a block touch, cut to the buffer."""
+    own = {it.var: it.extent for it in block.iters}
+    found = Facts(own).box(region, {}, own)
+    return tuple(
+        whole if pair is None else _cut(pair, whole[1])
+        for pair, whole in zip(found, whole_buffer(region.buffer), strict=True)
+    )
+
+
+def whole_buffer(buffer: Buffer) -> tuple[Range, ...]:
+    """The box of all elements of a buffer."""
+    return tuple((const(0, size.dtype), size) for size in buffer.shape)
+
+
+def _cut(pair: Range, size: Expr) -> Range:
+    run = Facts({}).simplify
+    low = run(maximum(pair[0], const(0, size.dtype)))
+    return low, run(minimum(pair[0] + pair[1], size) - low)
+
+
+def top_statements(scope: Block) -> tuple[Stmt, ...]:
+    """The statements of a scope's body."""
+    return scope.body.stmts if isinstance(scope.body, Seq) else (scope.body,)
+
+
+def rebuilt(state: State, scope: Block, stmts: Sequence[Stmt], cache: Buffer) -> State:
+    """The state with other statements in a scope, which also holds a cache."""
+    changed = replace(scope, body=seq(*stmts), allocs=(*scope.allocs, cache))
+    return state.replace(scope, changed)
