@@ -126,7 +126,8 @@ class Const(Expr):
         object.__setattr__(self, "value", kind(self.value))
 
     def __hash__(self) -> int:
-        return hash((self.value, self.dtype))
+        # Every NaN hashes by identity in Python, yet all are one constant.
+        return hash((None if self.value != self.value else self.value, self.dtype))
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Const) or self.dtype != other.dtype:

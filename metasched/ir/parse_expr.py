@@ -189,8 +189,9 @@ def _call(node: ast.Call, name: str, scope: Scope, depth: int) -> Expr:
         case _ if name in _INTRINSICS:
             return Call(_INTRINSICS[name], tuple(operands(INTRINSIC_ARITY[name])))
         case _:
+            dtype = _const_dtype(node, name)
             _arity(node, name, 1)
-            return _const(node, read_number(args[0]), _const_dtype(node, name))
+            return _const(node, read_number(args[0]), dtype)
 
 
 def _const_dtype(node: ast.Call, name: str) -> DType:
