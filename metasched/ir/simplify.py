@@ -110,9 +110,13 @@ class Simplifier:
     Args:
         ranges: for each bounded variable its extent; it runs over ``[0, extent)``. An extent may be
             symbolic. Variables not named here are sizes: at least 1, unbounded above.
+        keep_units: keep variables of extent 1 in sums instead of taking them for 0.
     """
 
-    def __init__(self, ranges: Mapping[Var, Expr | int] | None = None) -> None:
+    def __init__(
+        self, ranges: Mapping[Var, Expr | int] | None = None, *, keep_units: bool = False
+    ) -> None:
+        self._keep_units = keep_units
         self._ranges: dict[Var, Expr] = {}
         self._polys: dict[Expr, Poly] = {}
         self._intervals: dict[Expr, Interval] = {}
@@ -144,6 +148,8 @@ class Simplifier:
                 return map_expr(expr, self)
 
     def _is_unit(self, var: Var) -> bool:
+        if self._keep_units:
+            return False
         extent = self._ranges.get(var)
         return extent is not None and int_value(extent) == 1
 

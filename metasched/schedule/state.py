@@ -113,9 +113,21 @@ class State:
         """The block that directly encloses a statement."""
         return next(n for n in reversed(self.ancestors(stmt)) if isinstance(n, Block))
 
-    def simplifier(self, stmt: Stmt) -> Simplifier:
+    def node(self, name: str, primitive: str = "schedule") -> For | Block:
+        """The loop or block of that name."""
+        loop = self.tree.loops.get(name)
+        if loop is not None:
+            return loop
+        found = self.tree.blocks.get(name)
+        if found is None:
+            raise self._missing(
+                "loop or block", name, {**self.tree.loops, **self.tree.blocks}, primitive
+            )
+        return found
+
+    def simplifier(self, stmt: Stmt, *, keep_units: bool = False) -> Simplifier:
         """A simplifier that knows every loop and iteration variable around a statement."""
-        known = Simplifier()
+        known = Simplifier(keep_units=keep_units)
         for node in self.ancestors(stmt):
             if isinstance(node, For):
                 known.bind(node.var, node.extent)
@@ -125,8 +137,9 @@ class State:
         return known
 
     def fresh(self, *bases: str) -> tuple[str, ...]:
-        """Names like the given ones that are not in use."""
+        """Names like the given ones that are not in use and never were, so handles stay clear."""
         used = names(self.program.root) | {p.name for p in self.program.params}
+        used.update(self.removed)
         result: list[str] = []
         for base in bases:
             name = fresh_name(base, used)
@@ -202,8 +215,20 @@ def edit_stmt(
                 a is b for a, b in zip(left, stmt.stmts, strict=True)
             )
             return change(stmt if same else seq(*left))
+        case If():
+            return _edit_if(stmt, change, into_blocks)
         case _:
             return change(stmt)
+
+
+def _edit_if(stmt: If, change: Callable[[Stmt], Stmt | None], into_blocks: bool) -> Stmt | None:
+    then = edit_stmt(stmt.then, change, into_blocks=into_blocks)
+    other = stmt.other and edit_stmt(stmt.other, change, into_blocks=into_blocks)
+    if then is None and other is None:
+        return None
+    if then is stmt.then and other is stmt.other:
+        return change(stmt)
+    return change(If(stmt.cond, Seq(()) if then is None else then, other))
 
 
 def blocks_under(stmt: Stmt) -> Iterator[Block]:
@@ -251,13 +276,17 @@ def rebind(
     """
 
     def visit(expr: Expr) -> Expr:
+        if type(expr) is Var:
+            return values.get(expr, expr)
         changed = substitute(expr, values)
         return expr if changed is expr else simplify(changed)
 
     match stmt:
         case Block():
             iters = tuple(
-                it if (b := visit(it.binding)) is it.binding else IterVar(it.var, it.extent, it.kind, b)
+                it
+                if (b := visit(it.binding)) is it.binding
+                else IterVar(it.var, it.extent, it.kind, b)
                 for it in stmt.iters
             )
             return replace(stmt, iters=iters, predicate=visit(stmt.predicate))

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal, TypeAlias
+from typing import Final, Literal, TypeAlias
 
 from metasched.ir.stmt import AnnotationValue
 
@@ -29,7 +29,7 @@ class Ref:
         return self.name
 
 
-Input: TypeAlias = "Ref | int | float | str | None | tuple[Input, ...]"
+Input: TypeAlias = "Ref | int | float | str | tuple[Input, ...] | None"
 Decision: TypeAlias = "int | tuple[int, ...]"
 Attrs: TypeAlias = tuple[tuple[str, AnnotationValue | None], ...]
 
@@ -64,3 +64,24 @@ def refs_in(value: Input) -> tuple[Ref, ...]:
     if isinstance(value, tuple):
         return tuple(ref for item in value for ref in refs_in(item))
     return ()
+
+
+def has_effect(kind: str) -> bool:
+    """Whether an instruction changes the program; lookups and samplings only give handles."""
+    return not kind.startswith(("get_", "sample_"))
+
+
+GIVES_SEVERAL: Final = frozenset(
+    {
+        "get_child_blocks",
+        "get_consumers",
+        "get_loops",
+        "get_output_blocks",
+        "get_producers",
+        "loop_partition",
+        "sample_partitioned_tile",
+        "sample_perfect_tile",
+        "split",
+    }
+)
+"""Primitives whose method returns a tuple of handles, even of one."""

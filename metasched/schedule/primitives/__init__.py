@@ -2,5 +2,29 @@
 
 from __future__ import annotations
 
+from metasched.schedule.primitives import add_unit_loop as add_unit_loop
+from metasched.schedule.primitives import annotate as annotate
+from metasched.schedule.primitives import cache_read as cache_read
+from metasched.schedule.primitives import cache_write as cache_write
+from metasched.schedule.primitives import compute_at as compute_at
+from metasched.schedule.primitives import compute_inline as compute_inline
+from metasched.schedule.primitives import decompose_reduction as decompose_reduction
+from metasched.schedule.primitives import enter_postproc as enter_postproc
+from metasched.schedule.primitives import fuse as fuse
+from metasched.schedule.primitives import get_block as get_block
+from metasched.schedule.primitives import get_child_blocks as get_child_blocks
+from metasched.schedule.primitives import get_consumers as get_consumers
+from metasched.schedule.primitives import get_loops as get_loops
+from metasched.schedule.primitives import get_output_blocks as get_output_blocks
+from metasched.schedule.primitives import get_producers as get_producers
+from metasched.schedule.primitives import parallel as parallel
+from metasched.schedule.primitives import reindex_cache_read as reindex_cache_read
+from metasched.schedule.primitives import reorder as reorder
+from metasched.schedule.primitives import reverse_compute_at as reverse_compute_at
+from metasched.schedule.primitives import reverse_compute_inline as reverse_compute_inline
+from metasched.schedule.primitives import rfactor as rfactor
 from metasched.schedule.primitives import split as split
+from metasched.schedule.primitives import unannotate as unannotate
+from metasched.schedule.primitives import unroll as unroll
+from metasched.schedule.primitives import vectorize as vectorize
 from metasched.schedule.primitives.primitive import PRIMITIVES as PRIMITIVES

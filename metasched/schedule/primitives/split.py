@@ -5,6 +5,7 @@ from __future__ import annotations
 from metasched.ir.expr import Expr, Var, add, const, floordiv, int_value, less, mul
 from metasched.ir.simplify import product, simplify
 from metasched.ir.stmt import For
+from metasched.schedule.primitives.loop_nest import simplifier_under, why_not_plain
 from metasched.schedule.primitives.primitive import PRIMITIVES, Primitive, refused
 from metasched.schedule.state import State, guard_blocks, rebind
 
@@ -45,26 +46,25 @@ def split(
     extents = _check(state, target, factors)
     total = product(extents)
     exact = disable_predication or _multiply_to(state, extents, target.extent)
-    new_vars = [Var(n, target.var.dtype) for n in state.fresh(*(f"{loop}_{k}" for k in range(len(extents))))]
-    index: Expr = const(0)
-    for var, extent in zip(new_vars, extents, strict=True):
+    names = state.fresh(*(f"{loop}_{k}" for k in range(len(extents))))
+    new = {Var(n, target.var.dtype): e for n, e in zip(names, extents, strict=True)}
+    index: Expr = const(0, target.var.dtype)
+    for var, extent in new.items():
         index = add(mul(index, extent), var)
     index = simplify(index)
-    body = rebind(target.body, {target.var: index})
+    body = rebind(target.body, {target.var: index}, simplifier_under(state, target, new))
     if not exact and not _equal(total, target.extent):
-        guard = less(index, target.extent)
-        body = guard_blocks(body, guard)
-    for var, extent in zip(reversed(new_vars), reversed(extents), strict=True):
+        body = guard_blocks(body, less(index, target.extent))
+    for var, extent in reversed(new.items()):
         body = For(var, extent, body)
-    new = state.replace(target, body).without("split", loop)
-    return new, tuple(v.name for v in new_vars)
+    return state.replace(target, body).without("split", loop), names
 
 
 def _check(state: State, target: For, factors: tuple[Expr | int | None, ...]) -> list[Expr]:
     name = target.var.name
-    if target.kind != "serial" or target.annotations:
+    if given := why_not_plain(target):
         raise refused(
-            state, "split", "a serial loop without annotations", f"a {target.kind} one", at=name,
+            state, "split", "a serial loop without annotations", given, at=name,
             hint="split before parallel, vectorize, unroll and annotate",
         )  # fmt: skip
     if sum(f is None for f in factors) > 1:

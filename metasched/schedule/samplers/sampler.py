@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
 
-from metasched.ir.expr import Expr
+from metasched.errors import ScheduleError
+from metasched.ir.expr import Expr, Var, const, int_value
 from metasched.registry import Registry
 from metasched.schedule.samplers.site import AbstractSite
 from metasched.schedule.state import State
@@ -20,8 +20,8 @@ class Sampler:
     Args:
         name: name in traces and of the `Schedule` method.
         site: ``(state, *inputs, **attrs) -> site``; it checks its inputs.
-        outputs: ``(state, decision, names, *inputs, **attrs) -> (state, values)``; the decision is
-            None where the tile stays symbolic, and ``names`` yields variables for it.
+        outputs: ``(state, decision, symbol, *inputs, **attrs) -> (state, values)``; the decision
+            is None where the choice stays symbolic, and ``symbol`` yields variables for it.
         output: what the outputs are handles to.
         many: whether the method returns a tuple of handles.
     """
@@ -39,3 +39,31 @@ SAMPLERS = Registry[Sampler]("sampling primitive")
 def decided(decision: Decision) -> tuple[int, ...]:
     """A decision as a tuple of ints."""
     return decision if isinstance(decision, tuple) else (decision,)
+
+
+def constant_extent(state: State, loop: str, n: int, sampler: str) -> int:
+    """The extent of a loop that is to be tiled by ``n`` factors.
+
+    Raises:
+        ScheduleError: it is symbolic, or there are no factors.
+    """
+    if n < 1:
+        raise ScheduleError(f"{sampler}: expected at least one factor, got n={n}")
+    extent = state.loop(loop, sampler).extent
+    value = int_value(extent)
+    if value is None:
+        raise ScheduleError(
+            f"{sampler}: expected a loop of constant extent, got '{loop}' of extent {extent}; "
+            "split it by constants first"
+        )
+    return value
+
+
+def tile(
+    state: State, decision: Decision | None, symbol: Callable[[int], Var], loop: str, n: int
+) -> tuple[State, tuple[Expr, ...]]:
+    """The factors of a decision, or ``n`` symbols known to multiply to the extent."""
+    if decision is not None:
+        return state, tuple(const(f) for f in decided(decision))
+    factors: tuple[Expr, ...] = tuple(symbol(k) for k in range(n))
+    return replace(state, tiles=(*state.tiles, (factors, state.loop(loop).extent))), factors

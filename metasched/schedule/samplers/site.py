@@ -181,6 +181,10 @@ class Draw:
         """Sample the site."""
         return site.sample(self.rng)
 
+    def fork(self) -> Draw:
+        """A source of further draws that leaves this one as it is."""
+        return Draw(self.rng.spawn(1)[0])
+
 
 @final
 class Replay:

@@ -1,0 +1,44 @@
+"""annotate: a note on a loop or block."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import cast
+
+from metasched.ir.expr import Const, Expr
+from metasched.ir.stmt import AnnotationValue, annotation, with_annotation
+from metasched.schedule.primitives.primitive import PRIMITIVES, Primitive, refused
+from metasched.schedule.state import State
+
+
+def annotate(
+    state: State, block_or_loop: str, ann_key: str, ann_val: AnnotationValue | Expr
+) -> tuple[State, tuple[str, ...]]:
+    """Note a key and a value on a block or loop.
+
+    Args:
+        state: where to apply.
+        block_or_loop: what to annotate.
+        ann_key: the key.
+        ann_val: a number, a text, a tuple of them, or an integer handle. A choice that is still
+            symbolic is kept as an expression, which nothing but the cost model reads.
+
+    Requires:
+        - the block or loop has no annotation of that key
+
+    ::
+
+        for i in serial(4):          ->  for i in serial(4, {"key": 1}):
+    """
+    target = state.node(block_or_loop, "annotate")
+    if (old := annotation(target.annotations, ann_key)) is not None:
+        raise refused(
+            state, "annotate", f"no annotation '{ann_key}'", f"one of value {old!r}",
+            at=block_or_loop, hint="remove it with unannotate",
+        )  # fmt: skip
+    value = ann_val.value if isinstance(ann_val, Const) else ann_val
+    notes = with_annotation(target.annotations, ann_key, cast(AnnotationValue, value))
+    return state.replace(target, replace(target, annotations=notes)), ()
+
+
+PRIMITIVES.register("annotate", Primitive("annotate", annotate))

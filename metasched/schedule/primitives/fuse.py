@@ -1,0 +1,82 @@
+"""fuse: nested loops into one."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+from metasched.errors import ScheduleError
+from metasched.ir.expr import Expr, Var, const, floordiv, floormod
+from metasched.ir.simplify import product
+from metasched.ir.stmt import For
+from metasched.ir.walk import free_vars
+from metasched.schedule.primitives.loop_nest import simplifier_under, why_not_plain
+from metasched.schedule.primitives.primitive import PRIMITIVES, Primitive, refused
+from metasched.schedule.state import State, rebind
+
+
+def fuse(
+    state: State, *loops: str, preserve_unit_iters: bool = True
+) -> tuple[State, tuple[str, ...]]:
+    """Fuse perfectly nested loops, given outermost first, into one.
+
+    Args:
+        state: where to apply.
+        loops: the loops; a single one stays as it is.
+        preserve_unit_iters: kept for compatibility; loops of extent 1 are fused like others.
+
+    Requires:
+        - at least one loop is given
+        - the loops are serial and carry no annotations
+        - each loop is the only statement in the one before it
+        - no extent depends on another loop of the list
+
+    ::
+
+        for i in serial(4):          ->  for i_j in serial(32):
+            for j in serial(8):              ...i_j // 8...i_j % 8...
+                ...i...j...
+    """
+    if not loops:
+        raise ScheduleError("fuse: expected at least one loop, got none; give loops from get_loops")
+    nest = _check(state, loops)
+    if len(nest) == 1:
+        return state, loops
+    total = product(loop.extent for loop in nest)
+    (name,) = state.fresh("_".join(loops))
+    fused = Var(name, nest[0].var.dtype)
+    values: dict[Var, Expr] = {}
+    step: Expr = const(1, fused.dtype)
+    for loop in reversed(nest):
+        index = floordiv(fused, step)
+        values[loop.var] = index if loop is nest[0] else floormod(index, loop.extent)
+        step = product((loop.extent, step))
+    body = rebind(nest[-1].body, values, simplifier_under(state, nest[0], {fused: total}))
+    return state.replace(nest[0], For(fused, total, body)).without("fuse", *loops), (name,)
+
+
+def _check(state: State, names: tuple[str, ...]) -> list[For]:
+    nest = [state.loop(name, "fuse") for name in names]
+    for loop in nest:
+        if given := why_not_plain(loop):
+            raise refused(
+                state, "fuse", "serial loops without annotations", given, at=loop.var.name,
+                hint="fuse before parallel, vectorize, unroll and annotate",
+            )  # fmt: skip
+    for outer, inner in pairwise(nest):
+        if outer.body is not inner:
+            raise refused(
+                state, "fuse", "each loop to be the only statement in the one before it",
+                f"'{inner.var.name}' after '{outer.var.name}'", at=inner.var.name,
+                hint="reorder the loops so that they follow each other directly",
+            )  # fmt: skip
+    for loop in nest:
+        for outer in nest:
+            if outer.var in free_vars(loop.extent):
+                raise refused(
+                    state, "fuse", "extents that do not depend on the other loops",
+                    f"{loop.extent} of '{loop.var.name}'", at=loop.var.name,
+                )  # fmt: skip
+    return nest
+
+
+PRIMITIVES.register("fuse", Primitive("fuse", fuse, output="loop"))

@@ -1,0 +1,104 @@
+"""What the loop primitives ask about a nest before they change it.
+
+Every question has an answer of one kind: None when all is well, else what was found instead, as
+`refused` wants it. The answers depend on structure, so symbolic extents do not matter.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from metasched.analysis.dependence import direct_blocks
+from metasched.ir.expr import Expr, Var, int_value
+from metasched.ir.simplify import Simplifier
+from metasched.ir.stmt import Block, For
+from metasched.ir.walk import free_vars
+from metasched.schedule.state import State, loops_under
+
+
+def is_unit(loop: For) -> bool:
+    """Whether a loop runs exactly once."""
+    return int_value(loop.extent) == 1
+
+
+def why_not_serial(loop: For) -> str | None:
+    """Why a loop is not serial."""
+    return None if loop.kind == "serial" else f"'{loop.var.name}', which is {loop.kind}"
+
+
+def why_not_plain(loop: For) -> str | None:
+    """Why a loop is not serial and free of annotations."""
+    if loop.annotations:
+        return f"'{loop.var.name}', which is annotated with '{loop.annotations[0][0]}'"
+    return why_not_serial(loop)
+
+
+def why_not_constant(state: State, loop: For) -> str | None:
+    """Why the extent of a loop is not fixed by the schedule: it holds a size of the program.
+
+    Tile factors that are still symbols are fine, since decisions will replace them.
+    """
+    if int_value(loop.extent) is not None:
+        return None
+    tiles = {v for factors, _ in state.tiles for f in factors for v in free_vars(f)}
+    unknown = sorted(v.name for v in free_vars(loop.extent) - tiles)
+    return f"the extent {loop.extent}, which depends on '{unknown[0]}'" if unknown else None
+
+
+def why_not_orderless(loop: For) -> str | None:
+    """Why the order of iterations under a loop matters."""
+    for block in direct_blocks(loop.body):
+        for it in block.iters:
+            if it.kind == "opaque":
+                return f"block '{block.name}', whose iteration '{it.var.name}' is opaque"
+    return None
+
+
+def why_not_independent(state: State, loop: For) -> str | None:
+    """Why the iterations of a loop cannot run at the same time.
+
+    Each block inside may use the loop for spatial iterations only, and a block that does not use
+    it must write to buffers that only the loop's body knows.
+    """
+    if is_unit(loop):
+        return None
+    for block in direct_blocks(loop.body):
+        spatial = False
+        for it in block.iters:
+            if loop.var not in free_vars(it.binding):
+                continue
+            if it.kind != "spatial":
+                return f"block '{block.name}', whose {it.kind} iteration '{it.var.name}' it drives"
+            spatial = True
+        shared = None if spatial else _shared_result(state, loop, block)
+        if shared is not None:
+            return (
+                f"block '{block.name}', which writes the same part of '{shared}' in every iteration"
+            )
+    return None
+
+
+def _shared_result(state: State, loop: For, block: Block) -> str | None:
+    """A buffer that a block under a loop writes and that is known outside of the loop."""
+    inside = {b.name for b in direct_blocks(loop.body)}
+    for region in block.writes:
+        if region.buffer in state.program.params:
+            return region.buffer.name
+        for other in direct_blocks(state.scope(loop).body):
+            touched = (r.buffer for r in (*other.reads, *other.writes))
+            if other.name not in inside and region.buffer in touched:
+                return region.buffer.name
+    return None
+
+
+def simplifier_under(state: State, loop: For, new: Mapping[Var, Expr]) -> Simplifier:
+    """A simplifier for what is under a loop that gives way to ``new`` loops.
+
+    Loops of extent 1 stay in the bindings, so that the structure does not depend on tile sizes.
+    """
+    known = state.simplifier(loop, keep_units=True)
+    for var, extent in new.items():
+        known.bind(var, extent)
+    for inner in loops_under(loop.body):
+        known.bind(inner.var, inner.extent)
+    return known

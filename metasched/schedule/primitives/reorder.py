@@ -1,0 +1,94 @@
+"""reorder: the loops of a chain in another order."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from metasched.errors import ScheduleError
+from metasched.ir.stmt import Block, For, Stmt
+from metasched.ir.walk import free_vars
+from metasched.schedule.primitives.loop_nest import why_not_orderless
+from metasched.schedule.primitives.primitive import PRIMITIVES, Primitive, refused
+from metasched.schedule.state import State
+
+
+def reorder(state: State, *ordered_loops: str) -> tuple[State, tuple[str, ...]]:
+    """Put loops of one chain into the given order, outermost first.
+
+    The loops take each other's places; loops of the chain that are not listed stay where they are.
+    A reduction keeps its init right, since it runs where all reduce iterations are zero, and that
+    comes first in every order.
+
+    Args:
+        state: where to apply.
+        ordered_loops: the loops in their new order.
+
+    Requires:
+        - at least one loop is given, and none twice
+        - the loops lie on one chain, in which each loop holds nothing but the next
+        - no extent depends on a loop that would come to stand inside
+        - no block below has opaque iterations
+
+    ::
+
+        for i in serial(4):          ->  for j in serial(8):
+            for j in serial(8):              for i in serial(4):
+    """
+    if not ordered_loops or len(set(ordered_loops)) < len(ordered_loops):
+        raise ScheduleError(
+            f"reorder: expected at least one loop and none twice, got {list(ordered_loops)}"
+        )
+    wanted = [state.loop(name, "reorder") for name in ordered_loops]
+    chain = _chain(state, wanted)
+    listed = iter(wanted)
+    order = [next(listed) if loop in wanted else loop for loop in chain]
+    _check(state, chain, order)
+    body: Stmt = chain[-1].body
+    for loop in reversed(order):
+        body = replace(loop, body=body)
+    return state.replace(chain[0], body), ()
+
+
+def _chain(state: State, wanted: list[For]) -> list[For]:
+    """The loops from the outermost to the innermost of the listed ones."""
+    innermost = max(wanted, key=lambda loop: len(state.ancestors(loop)))
+    above: list[Stmt] = []
+    for node in state.ancestors(innermost):
+        above = [] if isinstance(node, Block) else [*above, node]
+    above.append(innermost)
+    for loop in wanted:
+        if loop not in above:
+            raise refused(
+                state, "reorder", "loops of one chain",
+                f"'{loop.var.name}', which is not around '{innermost.var.name}'", at=loop.var.name,
+                hint="reorder each nest by itself",
+            )  # fmt: skip
+    first = min(above.index(loop) for loop in wanted)
+    chain: list[For] = []
+    for node in above[first:]:
+        if not isinstance(node, For):
+            name = chain[-1].var.name
+            raise refused(
+                state, "reorder", "each loop of the chain to hold nothing but the next",
+                f"'{name}', which holds other statements too", at=name,
+                hint="reorder before blocks are computed at the loop, or leave it out",
+            )  # fmt: skip
+        chain.append(node)
+    return chain
+
+
+def _check(state: State, chain: list[For], order: list[For]) -> None:
+    for position, loop in enumerate(order):
+        inner = {after.var for after in order[position + 1 :]}
+        if free_vars(loop.extent) & inner:
+            raise refused(
+                state, "reorder", "extents that do not depend on loops further inside",
+                f"{loop.extent} of '{loop.var.name}'", at=loop.var.name,
+            )  # fmt: skip
+    if given := why_not_orderless(chain[0]):
+        raise refused(
+            state, "reorder", "no block with opaque iterations below", given, at=chain[0].var.name
+        )
+
+
+PRIMITIVES.register("reorder", Primitive("reorder", reorder))

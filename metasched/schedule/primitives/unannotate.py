@@ -1,0 +1,39 @@
+"""unannotate: a note removed from a loop or block."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from metasched.errors import suggest
+from metasched.ir.stmt import annotation, with_annotation
+from metasched.schedule.primitives.primitive import PRIMITIVES, Primitive, refused
+from metasched.schedule.state import State
+
+
+def unannotate(state: State, block_or_loop: str, ann_key: str) -> tuple[State, tuple[str, ...]]:
+    """Remove the annotation of a key from a block or loop.
+
+    Args:
+        state: where to apply.
+        block_or_loop: what to change.
+        ann_key: the key.
+
+    Requires:
+        - the block or loop has an annotation of that key
+
+    ::
+
+        for i in serial(4, {"key": 1}):  ->  for i in serial(4):
+    """
+    target = state.node(block_or_loop, "unannotate")
+    if annotation(target.annotations, ann_key) is None:
+        keys = [key for key, _ in target.annotations]
+        raise refused(
+            state, "unannotate", f"an annotation '{ann_key}'", f"none{suggest(ann_key, keys)}",
+            at=block_or_loop,
+        )  # fmt: skip
+    notes = with_annotation(target.annotations, ann_key, None)
+    return state.replace(target, replace(target, annotations=notes)), ()
+
+
+PRIMITIVES.register("unannotate", Primitive("unannotate", unannotate))

@@ -1,0 +1,71 @@
+"""sample_compute_location: where a block may be computed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Final
+
+from metasched.analysis.dependence import Scope
+from metasched.errors import ScheduleError
+from metasched.ir.expr import Var
+from metasched.ir.stmt import Block, For
+from metasched.schedule.primitives.compute_at import can_compute_at
+from metasched.schedule.primitives.compute_inline import can_compute_inline
+from metasched.schedule.samplers.sampler import SAMPLERS, Sampler, decided
+from metasched.schedule.samplers.site import ComputeLocation
+from metasched.schedule.state import State
+from metasched.trace.instruction import Decision
+
+INLINE: Final = "<inline>"
+"""Value of a location handle: ``compute_at`` inlines the block."""
+
+ROOT: Final = "<root>"
+"""Value of a location handle: ``compute_at`` leaves the block where it is."""
+
+_SPECIAL: Final = {-2: INLINE, -1: ROOT}
+
+
+def _site(state: State, block: str) -> ComputeLocation:
+    target = state.block(block, "sample_compute_location")
+    if target is state.program.root:
+        raise ScheduleError(
+            "sample_compute_location: expected a block inside the root block, got the root block"
+        )
+    locations = [-2] if can_compute_inline(state, block) is None else []
+    locations.append(-1)
+    for index, loop in enumerate(_common_loops(state, target)):
+        if can_compute_at(state, block, loop.var.name) is None:
+            locations.append(index)
+    return ComputeLocation(tuple(locations))
+
+
+def _common_loops(state: State, block: Block) -> tuple[For, ...]:
+    """The loops that all consumers of a block share, outermost first; none without a consumer."""
+    consumers = Scope.of(state.scope(block)).consumers(block)
+    if not consumers:
+        return ()
+    nests = [state.loops_above(consumer) for consumer in consumers]
+    shared: list[For] = []
+    for level in zip(*nests, strict=False):
+        if any(loop is not level[0] for loop in level):
+            break
+        shared.append(level[0])
+    return tuple(shared)
+
+
+def _outputs(
+    state: State, decision: Decision | None, symbol: Callable[[int], Var], block: str
+) -> tuple[State, tuple[str, ...]]:
+    if decision is None:
+        raise ScheduleError("sample_compute_location: expected a decision, got a symbol")
+    index = decided(decision)[0]
+    if index in _SPECIAL:
+        return state, (_SPECIAL[index],)
+    loops = _common_loops(state, state.block(block, "sample_compute_location"))
+    return state, (loops[index].var.name,)
+
+
+SAMPLERS.register(
+    "sample_compute_location",
+    Sampler("sample_compute_location", _site, _outputs, output="loop"),
+)
