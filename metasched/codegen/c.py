@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Final
 
 from metasched.codegen.c_family import CFamilyPrinter
-from metasched.codegen.c_prelude import C_TYPES, prelude
+from metasched.codegen.c_prelude import C_TYPES, PIN, prelude
 from metasched.codegen.dialect import Dialect
 from metasched.codegen.source import CSource
 from metasched.ir.walk import stores
@@ -19,8 +19,6 @@ _KEYWORDS: Final = """
     auto break case char const continue default do double else enum extern float for goto if inline
     int long register restrict return short signed sizeof static struct switch typedef union
     unsigned void volatile while asm typeof args workspace main bool true false
-    abs acos asin atan ceil cos cosh erf erff exp expf fabs fabsf floor floorf fmax fmin log logf
-    pow powf rint rintf round sin sinh sqrt sqrtf tan tanh tanhf tgamma j0 j1 jn y0 y1 yn gamma
 """.split()
 
 C: Final = Dialect(
@@ -42,6 +40,7 @@ C: Final = Dialect(
         "floormod": ("%", 11),
     },
     prelude=prelude,
+    pin="MS_PIN({});",
     parallel=lambda threads: f"#pragma omp parallel for schedule(static) num_threads({threads})",
 )
 
@@ -61,6 +60,8 @@ def emit(lowered: Lowered, target: Machine) -> CSource:
     if any(slot.stride for slot in lowered.slots.values()):
         includes.insert(1, "#include <omp.h>")
     before = prelude(printer.vector_types, printer.helpers)
+    if printer.pins:
+        before = f"{PIN}\n{before}"
     parts = [*includes, "", before, "", *printer.lines, ""]
     return CSource("\n".join(parts), entry, lowered.workspace_bytes)
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 
 from metasched.codegen.dialect import Dialect, Helper, mask_dtype, short_name
@@ -48,6 +48,7 @@ class CFamilyPrinter:
         self.vector_types: dict[DType, None] = {}
         self.helpers: dict[Helper, None] = {}
         self.lines: list[str] = []
+        self.pins = False
         self._simplify = Simplifier(lowered.ranges)
         self._depth = 0
         self._lane: int | None = None
@@ -62,7 +63,7 @@ class CFamilyPrinter:
         self.lines.append("  " * self._depth + text)
 
     @contextmanager
-    def braces(self, header: str) -> Iterator[None]:
+    def braces(self, header: str) -> Generator[None]:
         """A braced region after ``header``."""
         self.declare_pending()
         self.line(f"{header} {{".lstrip())
@@ -166,6 +167,9 @@ class CFamilyPrinter:
             declared = self._undeclared.pop(buffer.name, None)
             prefix = "" if declared is None else f"{self.type(buffer.dtype)} "
             self.assign(f"{prefix}{self.name(buffer.name)}", value, buffer.dtype)
+            if declared is not None and buffer.dtype.lanes > 1 and _is_operand(value):
+                self.pins = True
+                self.line(self.dialect.pin.format(self.name(buffer.name)))
             return
         (index,) = store.indices
         match index:
@@ -190,14 +194,12 @@ class CFamilyPrinter:
         (index,) = store.indices
         for lane in range(index.dtype.lanes):
             with self.lane(lane):
-                self.line(
-                    f"{self.element(store.buffer, index)} = {self.value(store.value, store.buffer.dtype)};"
-                )
+                self.assign(self.element(store.buffer, index), store.value, store.buffer.dtype)
 
     # -- expressions ---------------------------------------------------------------------------
 
     @contextmanager
-    def lane(self, lane: int) -> Iterator[None]:
+    def lane(self, lane: int) -> Generator[None]:
         """Inside, vector expressions print as the scalar of one lane."""
         self._lane = lane
         yield
@@ -401,6 +403,12 @@ class CFamilyPrinter:
             text = f"*{self.pointer(buffer, index.base, index.lanes)}"
             return f"({text})" if level > _UNARY else text
         return self.element(buffer, index)
+
+
+def _is_operand(expr: Expr) -> bool:
+    """Whether a value is just loaded: a vector, or a scalar for all lanes."""
+    load = expr.value if isinstance(expr, Broadcast) else expr
+    return type(load) is Load and load.buffer.scope != "register"
 
 
 def _needs_lanes(expr: Expr) -> bool:

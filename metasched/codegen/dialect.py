@@ -28,6 +28,8 @@ class Dialect:
         keywords: words that cannot name variables.
         infix: sign and binding strength of the binary operations that are operators.
         prelude: the text that goes before a kernel, given the vector types and helpers it uses.
+        pin: the line that keeps a vector variable in its register; compilers would otherwise load
+            an operand anew at each use.
         parallel: the line before a parallel loop, given the number of threads.
     """
 
@@ -36,6 +38,7 @@ class Dialect:
     keywords: frozenset[str]
     infix: Mapping[str, tuple[str, int]]
     prelude: Callable[[Iterable[DType], Iterable[Helper]], str]
+    pin: str
     parallel: Callable[[int], str]
 
     def scalar(self, dtype: DType) -> str:

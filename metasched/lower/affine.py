@@ -7,24 +7,41 @@ instead of building polynomials: they run once per access of every candidate.
 from __future__ import annotations
 
 from metasched.ir.expr import Binary, Const, Expr, Load, Var, add, const, int_value, mul, sub
-from metasched.ir.walk import expr_children, walk_expr
+from metasched.ir.walk import expr_children
+
+
+def variables(expr: Expr) -> set[Var]:
+    """The variables in an expression."""
+    found: set[Var] = set()
+    stack = [expr]
+    while stack:
+        node = stack.pop()
+        if type(node) is Binary:
+            stack += (node.a, node.b)
+        elif type(node) is Var:
+            found.add(node)
+        elif type(node) is not Const:
+            stack += expr_children(node)
+    return found
 
 
 def mentions(expr: Expr, var: Var) -> bool:
     """Whether ``var`` occurs in ``expr``."""
+    # Spelled out by kind: this is the innermost loop of several passes.
+    if type(expr) is Binary:
+        return mentions(expr.a, var) or mentions(expr.b, var)
     if type(expr) is Var:
-        return expr == var
-    return any(mentions(child, var) for child in expr_children(expr))
+        return expr is var or expr == var
+    return type(expr) is not Const and any(mentions(child, var) for child in expr_children(expr))
 
 
 def has_load(expr: Expr) -> bool:
     """Whether the value depends on memory."""
+    if type(expr) is Binary:
+        return has_load(expr.a) or has_load(expr.b)
+    if type(expr) is Var or type(expr) is Const:
+        return False
     return type(expr) is Load or any(has_load(child) for child in expr_children(expr))
-
-
-def mentions_any(expr: Expr, names: set[Var] | frozenset[Var]) -> bool:
-    """Whether one of the variables occurs in ``expr``."""
-    return any(type(node) is Var and node in names for node in walk_expr(expr))
 
 
 def coefficient(expr: Expr, var: Var) -> Expr | None:

@@ -9,10 +9,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import TypeAlias
 
 from metasched.ir.dtype import DType
-from metasched.ir.expr import Broadcast, Buffer, Const, Expr, Load, Ramp, Select, int_value
+from metasched.ir.expr import Broadcast, Buffer, Const, Expr, Load, Ramp, Select, Var, int_value
 from metasched.ir.stmt import Alloc, For, If, Seq, Stmt, Store, seq
 from metasched.ir.walk import (
     child_stmts,
@@ -21,9 +22,10 @@ from metasched.ir.walk import (
     map_expr,
     map_stmts,
     stmt_exprs,
+    stores,
     walk,
 )
-from metasched.lower.affine import mentions_any, split_offset
+from metasched.lower.affine import has_load, split_offset, variables
 from metasched.lower.scope import Scope
 
 Place: TypeAlias = tuple[Buffer, Expr]
@@ -100,7 +102,7 @@ def _value_dtype(buffer: Buffer, index: Expr) -> DType:
 
 
 def _declared(names: Mapping[Place, Buffer], body: Stmt) -> Stmt:
-    for name in reversed(names.values()):
+    for name in reversed(tuple(names.values())):
         body = Alloc(name, body)
     return body
 
@@ -154,18 +156,32 @@ def _invariant_groups(loop: For) -> Iterator[list[Place]]:
             bound.add(node.var)
         elif isinstance(node, Alloc):
             private.add(node.buffer)
+    held = _held_buffers(loop, bound)
+    if not held:
+        return
     uses: dict[Buffer, _Use] = {}
     for buffer, index, stored, conditional in _accesses(loop.body):
+        if buffer not in held:
+            continue
         use = uses.setdefault(buffer, _Use())
         use.stored |= stored
         if use.fixed:
             if index not in use.indices:
                 use.indices[index] = None
-                use.fixed = not mentions_any(index, bound)
+                use.fixed = bound.isdisjoint(variables(index))
             use.fixed &= not conditional
     for buffer, use in uses.items():
         if buffer not in private and use.stored and use.fixed and _are_apart(list(use.indices)):
             yield [(buffer, index) for index in use.indices]
+
+
+def _held_buffers(loop: For, bound: set[Var]) -> set[Buffer]:
+    """Buffers that the loop stores to, only in places that it does not move."""
+    held: dict[Buffer, bool] = {}
+    for store in stores(loop):
+        if store.buffer.scope != "register" and held.get(store.buffer, True):
+            held[store.buffer] = bound.isdisjoint(variables(store.indices[0]))
+    return {buffer for buffer, fixed in held.items() if fixed}
 
 
 def _accesses(stmt: Stmt, conditional: bool = False) -> Iterator[tuple[Buffer, Expr, bool, bool]]:
@@ -180,11 +196,17 @@ def _accesses(stmt: Stmt, conditional: bool = False) -> Iterator[tuple[Buffer, E
 
 
 def _loaded(expr: Expr, conditional: bool) -> Iterator[tuple[Buffer, Expr, bool, bool]]:
-    if type(expr) is Load and expr.buffer.scope != "register":
-        yield expr.buffer, expr.indices[0], False, conditional
-    inner = conditional or isinstance(expr, Select)
-    for child in expr_children(expr):
-        yield from _loaded(child, inner)
+    stack = [(expr, conditional)]
+    while stack:
+        node, inner = stack.pop()
+        if type(node) is Load:
+            if node.buffer.scope == "register":
+                continue
+            yield node.buffer, node.indices[0], False, inner
+            if not has_load(node.indices[0]):
+                continue
+        inner |= type(node) is Select
+        stack.extend((child, inner) for child in expr_children(node))
 
 
 def _are_apart(indices: list[Expr]) -> bool:
@@ -205,7 +227,7 @@ def _are_apart(indices: list[Expr]) -> bool:
         base = root
         spans.append((offset, lanes))
     spans.sort()
-    return all(a + lanes <= b for (a, lanes), (b, _) in zip(spans, spans[1:], strict=False))
+    return all(a + lanes <= b for (a, lanes), (b, _) in pairwise(spans))
 
 
 def _constant_places(alloc: Alloc) -> list[Place] | None:
@@ -239,4 +261,4 @@ def _take_constant(before: list[Stmt], buffer: Buffer, index: Expr) -> Expr | No
 
 
 def _is_constant(expr: Expr) -> bool:
-    return type(expr) is Const or isinstance(expr, Broadcast) and type(expr.value) is Const
+    return type(expr) is Const or (isinstance(expr, Broadcast) and type(expr.value) is Const)

@@ -65,7 +65,7 @@ class _Run:
             store = run[number]
             parts.append(Store(store.buffer, store.indices, _replace(store.value, names)))
         result: Stmt = seq(*parts)
-        for name in reversed(names.values()):
+        for name in reversed(tuple(names.values())):
             result = Alloc(name, result)
         return result
 

@@ -8,15 +8,15 @@ loops stay around the reduction. Each place sums its terms in the order it had. 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from itertools import product
 from math import prod
 from typing import Final
 
-from metasched.ir.expr import Buffer, Expr, add, const, int_value, mul
+from metasched.ir.expr import Buffer, Expr, Var, add, const, int_value, mul
 from metasched.ir.stmt import Alloc, For, Seq, Stmt, Store, seq
-from metasched.ir.walk import expr_loads, loads, map_stmts, stores, substitute_stmt, walk
+from metasched.ir.walk import expr_loads, loads, map_exprs, map_stmts, stores, substitute_stmt, walk
 from metasched.lower.affine import mentions
 from metasched.lower.scope import Scope
 from metasched.lower.unroll import expand_loop
@@ -139,7 +139,7 @@ class _Tiles:
         self.summed |= {s.buffer for s in nest.stores}
         outer: list[For] = []
         inner: list[For] = []
-        values: dict[object, Expr] = {}
+        values: dict[Var, Expr] = {}
         for loop, factor in zip(nest.spatial, factors, strict=True):
             extent = int_value(loop.extent) or 1
             if factor == extent:
@@ -156,9 +156,9 @@ class _Tiles:
         return self.rebuild(nest, outer, inner, values)
 
     def rebuild(
-        self, nest: _Nest, outer: list[For], inner: list[For], values: dict[object, Expr]
+        self, nest: _Nest, outer: list[For], inner: list[For], values: Mapping[Var, Expr]
     ) -> Stmt:
-        body = substitute_stmt(seq(*nest.stores), values)  # type: ignore[arg-type]
+        body = substitute_stmt(seq(*nest.stores), values)
         reducing = tuple(loop for loop in nest.loops if not nest.is_spatial(loop))
         shrunk = tuple(s for s in stores(body))
         simple = _canonical(_Nest((*reducing, *inner), shrunk), self.scope)
@@ -169,8 +169,6 @@ class _Tiles:
 
 
 def _canonical(nest: _Nest, scope: Scope) -> _Nest:
-    from metasched.ir.walk import map_exprs
-
     shrunk = tuple(map_exprs(s, scope.simplify) for s in nest.stores)
     return _Nest(nest.loops, tuple(s for s in shrunk if isinstance(s, Store)))
 
@@ -222,8 +220,8 @@ def _tiles_cover_sums(loop: For, nests: list[_Nest]) -> bool:
     )
 
 
-def _rewrite_nests(stmt: Stmt, sums: list[Store], rewrite: object) -> Stmt:
+def _rewrite_nests(stmt: Stmt, sums: list[Store], rewrite: Callable[[_Nest], Stmt]) -> Stmt:
     nest = _nest(stmt)
     if nest is not None and all(s in sums for s in nest.stores):
-        return rewrite(nest)  # type: ignore[operator]
+        return rewrite(nest)
     return map_stmts(stmt, lambda s: _rewrite_nests(s, sums, rewrite))

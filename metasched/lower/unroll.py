@@ -99,7 +99,7 @@ class _Template:
             return Load(expr.buffer, tuple(self.index(i, value) for i in expr.indices))
         if not mentions(expr, self.var):
             return expr
-        if expr.dtype.is_int and not has_load(expr) or expr.dtype.code == "bool":
+        if (expr.dtype.is_int and not has_load(expr)) or expr.dtype.code == "bool":
             return self.index(expr, value)
         return map_expr(expr, lambda e: self.expr(e, value))
 
