@@ -34,11 +34,18 @@ class Schedule:
         program: the program to schedule; it is not changed.
         seed: seed of the generator behind the sampling primitives.
         choices: where decisions come from instead; see `metasched.schedule.samplers.site`.
+
+    Attributes:
+        original: the program as it was given.
+        state: the program as it stands, with what primitives know about it.
+        choices: where decisions come from.
+        sites: the distribution at each sampling instruction so far, by index.
     """
 
     def __init__(
         self, program: Program, *, seed: int = 0, choices: AbstractChoices | None = None
     ) -> None:
+        self.original = program
         self.state = State(program)
         self.choices = choices or Draw(np.random.default_rng(seed))
         self._instructions: tuple[Instruction, ...] = ()
@@ -59,7 +66,7 @@ class Schedule:
     def copy(self) -> Schedule:
         """An independent schedule at the same point (not traced), with random draws of its own."""
         other = Schedule.__new__(Schedule)
-        other.state = self.state
+        other.original, other.state = self.original, self.state
         other.choices = self.choices.fork() if isinstance(self.choices, Draw) else self.choices
         other._instructions = self._instructions
         other._decisions, other.sites = dict(self._decisions), dict(self.sites)
