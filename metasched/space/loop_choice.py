@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from math import ceil, prod
 
-from metasched.ir.expr import TRUE, Var, int_value
+from metasched.ir.expr import TRUE, Load, Var, int_value
 from metasched.ir.stmt import Block, For, Stmt, Store
 from metasched.ir.walk import blocks, expr_loads, free_vars, substitute
 from metasched.schedule.state import State
@@ -109,7 +109,7 @@ def vector_plan(state: State, block: Block, *, most: int, vector_bits: int) -> V
     access = _bound(block, store)
     inner = loops[-count]
     length = int_value(inner.extent) or 1
-    if int_value(stride(access, inner.var) or TRUE) != 1:
+    if _step(access, inner.var) != 1:
         return None
     lanes = max(vector_bits // store.buffer.dtype.bits, 1)
     plain = block.predicate == TRUE and not has_condition(block)
@@ -166,13 +166,16 @@ def _bound(block: Block, store: Store) -> Store:
 def _goes_on(access: Store, inner: For, outer: For, length: int) -> bool:
     """Whether every access moves on along ``outer`` as ``length`` steps along ``inner`` do."""
     for one in (access, *expr_loads(access.value)):
-        near, far = stride(one, inner.var), stride(one, outer.var)
-        if near is None or far is None:
-            return False
-        a, b = int_value(near), int_value(far)
-        if a is None or b is None or b != a * length:
+        near, far = _step(one, inner.var), _step(one, outer.var)
+        if near is None or far is None or far != near * length:
             return False
     return True
+
+
+def _step(access: Load | Store, var: Var) -> int | None:
+    """Elements between neighbours along a loop; None when that varies or is symbolic."""
+    found = stride(access, var)
+    return None if found is None else int_value(found)
 
 
 def _split_length(length: int, most: int, lanes: int) -> int | None:

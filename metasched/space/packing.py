@@ -72,11 +72,11 @@ def _packing(
 
 
 def _far_rows(block: Block, load: Load, used: set[Var], row_bytes: int) -> bool:
-    """Whether neighbours along some reduce variable are far apart."""
+    """Whether even the nearest neighbours along a reduce variable are far apart."""
     steps = [stride(load, it.var) for it in iters_of(block, "reduce") if it.var in used]
     known = [int_value(s) for s in steps if s is not None]
-    size = load.buffer.dtype.bytes
-    return any(s is not None and s * size >= row_bytes for s in known)
+    near = min((s for s in known if s is not None), default=0)
+    return near * load.buffer.dtype.bytes >= row_bytes
 
 
 def _order(block: Block, used: set[Var], vector: Var) -> tuple[int, ...]:

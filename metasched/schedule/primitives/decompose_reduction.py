@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from metasched.analysis.dependence import Scope, driven
-from metasched.ir.expr import Expr, Var, const
+from metasched.ir.expr import Expr, Var, const, int_value
 from metasched.ir.regions import element_regions, read_accesses, write_accesses
 from metasched.ir.simplify import Simplifier
 from metasched.ir.stmt import Block, For, IterVar, Region, Stmt, seq
@@ -33,7 +33,7 @@ def decompose_reduction(state: State, block: str, loop: str) -> tuple[State, tup
     Requires:
         - a reduction block
         - a loop around the block
-        - a loop around all reduce loops of the block
+        - a loop around all reduce loops of the block (those of extent 1 do not count)
         - loops that drive either spatial or reduce iterations
         - reduce iterations that start at zero
 
@@ -119,7 +119,8 @@ def _check(state: State, block: Block, outer: For) -> _Split | Refusal:
     if position is None:
         return Refusal("a loop around the block", f"'{name}'", name)
     reducing = driven(block.iters, "reduce")
-    above = [loop.var.name for loop in around[:position] if loop.var in reducing]
+    repeating = [loop for loop in around[:position] if int_value(loop.extent) != 1]
+    above = [loop.var.name for loop in repeating if loop.var in reducing]
     if above:
         rule = "a loop around all reduce loops of the block"
         return Refusal(rule, f"'{name}' inside '{above[0]}'", above[0], f"use '{above[0]}'")
@@ -128,7 +129,8 @@ def _check(state: State, block: Block, outer: For) -> _Split | Refusal:
     if both:
         rule = "loops that drive either spatial or reduce iterations"
         return Refusal(rule, f"'{both[0]}', which drives both", both[0])
-    start: dict[Var, Expr] = {loop.var: const(0, loop.var.dtype) for loop in around[position:]}
+    fixed = [loop for loop in around[:position] if loop not in repeating]
+    start = {loop.var: const(0, loop.var.dtype) for loop in (*fixed, *around[position:])}
     known = Simplifier()
     for it in block.iters:
         if it.kind == "reduce" and known(substitute(it.binding, start)) != const(0, it.var.dtype):

@@ -73,8 +73,8 @@ class _Tiled:
         return _Tiled(self.schedule.copy(), self.block, self.levels)
 
     def last(self, level: int) -> Ref:
-        """The innermost loop of a level, counted from 1."""
-        return self.levels[level - 1][-1]
+        """The innermost loop of the first ``level`` levels."""
+        return [loop for loops in self.levels[:level] for loop in loops][-1]
 
 
 @final
@@ -147,13 +147,21 @@ class MultiLevelTiling(AbstractRule):
             name = str(schedule.value(loop))
             letter = "S" if kinds[name] == "spatial" else "R"
             at = [k for k, level in enumerate(self.structure) if level == letter]
-            factors = tiles.get(name) or schedule.sample_perfect_tile(
-                loop, len(at), self.max_innermost_factor
-            )
-            for level, part in zip(at, schedule.split(loop, factors), strict=True):
+            for level, part in zip(at, self._split(schedule, loop, len(at), tiles), strict=False):
                 levels[level].append(part)
         schedule.reorder(*(loop for level in levels for loop in level))
         return _Tiled(schedule, block, tuple(tuple(level) for level in levels))
+
+    def _split(self, schedule: Schedule, loop: Ref, parts: int, tiles: Tiles) -> tuple[Ref, ...]:
+        """One loop for each level; a loop of one iteration stays whole, in the outermost one."""
+        name = str(schedule.value(loop))
+        if name in tiles:
+            return schedule.split(loop, tiles[name])
+        if int_value(schedule.state.loop(name).extent) == 1:
+            return (loop,)
+        return schedule.split(
+            loop, schedule.sample_perfect_tile(loop, parts, self.max_innermost_factor)
+        )
 
     def _with_write_reuse(self, tiled: _Tiled) -> list[_Tiled]:
         reuse = self.reuse_write
