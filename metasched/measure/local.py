@@ -34,6 +34,9 @@ from metasched.measure.workers import AbstractWorkers, Capacity
 from metasched.target import Target
 
 _BUILDER_NICE = 5
+_RUNNER_NICE = -10
+"""Where it is permitted, so that the parent's search disturbs a measurement less."""
+
 _BUILDS_PER_PROCESS = 1000
 _RUNS_PER_PROCESS = 500
 
@@ -126,7 +129,9 @@ class LocalWorkers(AbstractWorkers):
     def _pools(self, cores: int) -> tuple[PoolConfig, PoolConfig]:
         build = WorkerSpec("metasched.measure.builder:Builder", self._scratch, _BUILDER_NICE)
         environment = runner_environment(cores)
-        run = WorkerSpec("metasched.measure.runner:Runner", self._scratch, 0, environment)
+        run = WorkerSpec(
+            "metasched.measure.runner:Runner", self._scratch, _RUNNER_NICE, environment
+        )
         return (
             PoolConfig(build, self._capacity.builders, _BUILDS_PER_PROCESS),
             PoolConfig(run, self._capacity.runners, _RUNS_PER_PROCESS),

@@ -35,7 +35,8 @@ class WorkerSpec:
         factory: ``"module:Class"``; the class is called with `scratch` and returns a function
             of one request, which is called for every request.
         scratch: The folder of the job, removed when it ends.
-        nice: Added to the priority number of the process.
+        nice: Added to the priority number of the process; a negative one needs a permission and
+            is left out without it.
         environment: Added to the variables of this process.
     """
 

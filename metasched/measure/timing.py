@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import ctypes
 import hashlib
+import resource
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import lru_cache
 from pathlib import Path
 
@@ -49,30 +50,57 @@ void metasched_flush(char *buffer, int64_t bytes) {
 _COMPILE_TIMEOUT_S = 60.0
 _CALIBRATION_S = 2e-4
 _MAX_REPEATS = 1 << 24
+_PATIENCE = 2
+
+
+def involuntary_switches() -> int:
+    """Return how often a thread of this process has lost its core to another process."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_nivcsw
 
 
 def take_samples(
-    time_calls: TimeCalls, config: MeasureConfig, incumbent_s: float | None = None
+    time_calls: TimeCalls,
+    config: MeasureConfig,
+    incumbent_s: float | None = None,
+    *,
+    interruptions: Callable[[], int] = involuntary_switches,
 ) -> tuple[tuple[float, ...], bool]:
     """Time a warm kernel until its median is known well enough.
+
+    A sample in which another process took a core is set aside while there is time for better
+    ones: a thread that waits for its core doubles the time of a parallel kernel.
 
     Args:
         time_calls: Calls the kernel.
         config: When it is well enough.
         incumbent_s: The best time so far in seconds, for the drop rule.
+        interruptions: A counter that moves when a sample is disturbed.
 
     Returns:
         Seconds of one call for each sample, and whether the drop rule ended it.
     """
-    begin = time.perf_counter()
+    begin, before = time.perf_counter(), interruptions()
     repeats, first_s = _calibrate(time_calls, config)
-    samples = [] if first_s is None else [first_s]
+    taken = [] if first_s is None else [first_s]
+    clean = taken[:] if interruptions() == before else []
     while True:
-        if samples and is_hopeless(samples[0], incumbent_s, config):
-            return tuple(samples), True
-        if is_decided(samples, time.perf_counter() - begin, config):
-            return tuple(samples), False
-        samples.append(time_calls(repeats) / repeats)
+        if (clean or len(taken) > 1) and is_hopeless(min(taken), incumbent_s, config):
+            return tuple(taken), True
+        spent_s = time.perf_counter() - begin
+        if is_decided(clean, spent_s, config):
+            return tuple(clean), False
+        if is_decided(taken, spent_s, config) and _is_patience_spent(taken, spent_s, config):
+            return tuple(taken), False
+        before = interruptions()
+        taken.append(time_calls(repeats) / repeats)
+        if interruptions() == before:
+            clean.append(taken[-1])
+
+
+def _is_patience_spent(taken: Sequence[float], spent_s: float, config: MeasureConfig) -> bool:
+    """Whether too much was tried for undisturbed samples to go on."""
+    too_long = spent_s >= _PATIENCE * config.max_total_s
+    return too_long or len(taken) >= _PATIENCE * config.max_samples
 
 
 def repeats_for(time_calls: TimeCalls, config: MeasureConfig) -> int:

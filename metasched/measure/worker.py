@@ -6,6 +6,7 @@ in the spec (`builder`, `runner`) does the work.
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import os
 import pickle
@@ -84,7 +85,8 @@ def describe_error(error: BaseException) -> str:
 def _prepare(spec: WorkerSpec, parent: int, connection: int) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    os.nice(spec.nice)
+    with contextlib.suppress(PermissionError):
+        os.nice(spec.nice)
     if sys.platform == "linux":
         # Wakes a paused worker when the parent dies, so that the watcher can end it. A signal
         # that kills would also come when merely the starting thread ends.
