@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from metasched.ir.expr import TRUE, Binary, Buffer, Call, Expr, Load, Select, Var, const, int_value
-from metasched.ir.regions import is_point
 from metasched.ir.simplify import Simplifier, product
 from metasched.ir.stmt import Block, For, IterVar, Region, Seq, Store
 from metasched.ir.walk import (
@@ -146,7 +145,7 @@ def intrinsics(block: Block) -> set[str]:
 
 def is_injective_read(region: Region) -> bool:
     """Whether a region is a point indexed by distinct variables, each with an offset at most."""
-    if not is_point(region.ranges):
+    if any(int_value(extent) != 1 for _, extent in region.ranges):
         return False
     seen: set[Var] = set()
     for low, _ in region.ranges:
