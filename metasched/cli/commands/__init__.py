@@ -1,0 +1,1 @@
+"""One module for each command; `metasched.cli.app` imports the one that is asked for."""
