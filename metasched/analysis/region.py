@@ -14,6 +14,7 @@ from typing import TypeAlias
 
 from metasched.ir.expr import (
     Binary,
+    Buffer,
     Const,
     Expr,
     Var,
@@ -27,7 +28,7 @@ from metasched.ir.expr import (
     sub,
 )
 from metasched.ir.simplify import Simplifier, product
-from metasched.ir.stmt import Region
+from metasched.ir.stmt import Block, Region
 from metasched.ir.walk import free_vars, substitute
 
 Range: TypeAlias = "tuple[Expr, Expr]"
@@ -260,6 +261,42 @@ class Facts:
         elif not self.nonneg(ahead):
             return None
         return a[0], self.simplify(maximum(a[1], add(ahead, b[1])))
+
+
+def whole_box(block: Block, region: Region) -> tuple[Range, ...]:
+    """The box of a buffer that all iterations of a block touch, cut to the buffer."""
+    own = {it.var: it.extent for it in block.iters}
+    found = Facts(own).box(region, {}, own)
+    return tuple(
+        whole if pair is None else _cut(pair, whole[1])
+        for pair, whole in zip(found, whole_buffer(region.buffer), strict=True)
+    )
+
+
+def whole_buffer(buffer: Buffer) -> tuple[Range, ...]:
+    """The box of all elements of a buffer."""
+    return tuple((const(0, size.dtype), size) for size in buffer.shape)
+
+
+def _cut(pair: Range, size: Expr) -> Range:
+    run = Simplifier()
+    low = run(maximum(pair[0], const(0, size.dtype)))
+    return low, run(minimum(pair[0] + pair[1], size) - low)
+
+
+def makes_all(producer: Block, made: Region, reader: Block, used: Region) -> bool:
+    """Whether all that one block may read of a buffer is written by another.
+
+    What the reader loads under a condition counts, too: a padded access reaches over the edges.
+    """
+    own = {it.var: it.extent for it in producer.iters}
+    if not Facts(own).is_dense([low for low, _ in made.ranges], own):
+        return False
+    known = Facts({it.var: it.extent for it in reader.iters})
+    return all(
+        known.within(need, have)
+        for need, have in zip(used.ranges, whole_box(producer, made), strict=True)
+    )
 
 
 def terms(expr: Expr, sign: int = 1) -> Iterator[tuple[int, tuple[Expr, ...]]]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from metasched.analysis.dependence import Scope, direct_blocks
-from metasched.analysis.region import Facts, Range
+from metasched.analysis.region import Facts, Range, whole_box, whole_buffer
 from metasched.ir.expr import Buffer
 from metasched.ir.stmt import Block, Region, Stmt
 from metasched.ir.walk import replace_buffers
@@ -15,8 +15,6 @@ from metasched.schedule.primitives.staging import (
     check_scope,
     rebuilt,
     top_statements,
-    whole_box,
-    whole_buffer,
 )
 from metasched.schedule.state import State, edit_stmt
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from metasched.analysis.dependence import Scope, direct_blocks, domain_guards
-from metasched.analysis.region import Facts
+from metasched.analysis.region import Facts, whole_box
 from metasched.ir.expr import Buffer
 from metasched.ir.stmt import Block, Region, Stmt
 from metasched.ir.walk import replace_buffers
@@ -17,7 +17,6 @@ from metasched.schedule.primitives.staging import (
     check_scope,
     rebuilt,
     top_statements,
-    whole_box,
 )
 from metasched.schedule.state import State, edit_stmt
 

@@ -101,7 +101,7 @@ def _check(scope: Scope, block: Block) -> tuple[Store, Formula] | Refusal:
 
 def _inlined(block: Block, buffer: Buffer, formula: Formula) -> Block:
     """A reader with the formula in place of its loads of ``buffer``."""
-    simplify = Simplifier({it.var: it.extent for it in block.iters})
+    simplify = Simplifier({it.var: it.extent for it in block.iters}, keep_units=True)
 
     def replaced(expr: Expr) -> Expr:
         mapped = map_expr(expr, replaced)

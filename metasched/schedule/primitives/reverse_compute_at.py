@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from metasched.ir.stmt import Block
+from metasched.analysis.region import makes_all
+from metasched.ir.stmt import Block, Region
 from metasched.schedule.primitives.compute_at import INLINE, ROOT
 from metasched.schedule.primitives.placement import (
     Move,
@@ -47,6 +48,7 @@ def reverse_compute_at(
         - a complete block or a reduction
         - a predicate over the iterations of the block
         - a loop around a producer of the block
+        - a producer that makes all that the block reads
         - an index between the last producer and the first consumer
         - producers that have finished what the block reads
         - consumers for which the block has finished what they read
@@ -90,7 +92,11 @@ def _plan(
     position = insertion(move, producers, consumers, index)
     if isinstance(position, Refusal):
         return position
-    nest = _made(move, inside[-1], preserve_unit_loops)
+    source = _source(move.block, inside[-1])
+    if not makes_all(inside[-1], source[0], move.block, source[1]):
+        given = f"'{inside[-1].name}', which makes only a part"
+        return Refusal("a producer that makes all that the block reads", given, loop)
+    nest = _made(move, inside[-1], source, preserve_unit_loops)
     placed, limit = nest.placed(move.chain), cut(move, position)
     for producer in producers:
         reason = unfinished(move.facts, Placed.of(state, producer), placed)
@@ -106,16 +112,25 @@ def _plan(
     return move, nest, position
 
 
-def _made(move: Move, producer: Block, preserve_unit_loops: bool) -> Nest:
+def _source(block: Block, producer: Block) -> tuple[Region, Region]:
+    """The first region that a block reads of what a producer writes: as written, as read."""
+    return next(
+        (made, used)
+        for used in block.reads
+        for made in producer.writes
+        if made.buffer == used.buffer
+    )
+
+
+def _made(
+    move: Move, producer: Block, source: tuple[Region, Region], preserve_unit_loops: bool
+) -> Nest:
     """Loops over what one producer makes in one iteration of the loop."""
+    made, used = source
     placed = Placed.of(move.state, producer)
-    for used in move.block.reads:
-        for made in producer.writes:
-            if made.buffer == used.buffer:
-                box = move.facts.box(made, placed.bindings, placed.inside(move.chain))
-                domain = domain_of(move, used, box)
-                return new_nest(move, domain, preserve_unit_loops=preserve_unit_loops)
-    raise AssertionError("a producer writes what the block reads")
+    box = move.facts.box(made, placed.bindings, placed.inside(move.chain))
+    domain = domain_of(move, used, box)
+    return new_nest(move, domain, preserve_unit_loops=preserve_unit_loops)
 
 
 PRIMITIVES.register("reverse_compute_at", Primitive("reverse_compute_at", reverse_compute_at))

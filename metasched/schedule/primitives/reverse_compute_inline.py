@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 from metasched.analysis.access import simplify_indices, single_store, with_regions
 from metasched.analysis.dependence import Scope, domain_guards
-from metasched.analysis.region import terms
+from metasched.analysis.region import makes_all, terms
 from metasched.ir.expr import (
     Binary,
     Const,
@@ -47,6 +47,7 @@ def reverse_compute_inline(state: State, block: str) -> tuple[State, tuple[str, 
         - a single store in both blocks
         - blocks without conditions
         - a read of the producer's result that can be inverted
+        - a producer that makes all that the block reads
 
     ::
 
@@ -97,7 +98,8 @@ class _Fusion:
 
     def merged(self) -> Block:
         """The producer, storing the consumer's result."""
-        simplify = Simplifier({it.var: it.extent for it in self.producer.iters})
+        ranges = {it.var: it.extent for it in self.producer.iters}
+        simplify = Simplifier(ranges, keep_units=True)
 
         def replaced(expr: Expr) -> Expr:
             if isinstance(expr, Load) and expr.buffer == self.made.buffer:
@@ -142,7 +144,15 @@ def _check(scope: Scope, block: Block) -> _Fusion | Refusal:
     if fusion is None:
         read = next(i for i in expr_loads(stored.value) if i.buffer == made.buffer)
         return Refusal("a read of the producer's result that can be inverted", f"{read}", name)
+    if not _makes_all(producer, block):
+        rule = "a producer that makes all that the block reads"
+        return Refusal(rule, f"'{producer.name}', which makes only a part", producer.name)
     return fusion
+
+
+def _makes_all(producer: Block, block: Block) -> bool:
+    (made,) = producer.writes
+    return all(makes_all(producer, made, block, r) for r in block.reads if r.buffer == made.buffer)
 
 
 def _solve(producer: Block, made: Store, block: Block, stored: Store) -> _Fusion | None:
@@ -156,7 +166,7 @@ def _solve(producer: Block, made: Store, block: Block, stored: Store) -> _Fusion
         return None
     (indices,) = reads
     own = Simplifier({it.var: it.extent for it in block.iters})
-    there = Simplifier({it.var: it.extent for it in producer.iters})
+    there = Simplifier({it.var: it.extent for it in producer.iters}, keep_units=True)
     at = [Var(f"{made.buffer.name}.{k}", i.dtype) for k, i in enumerate(indices)]
     read = [own(i) for i in indices]
     solved = dict(_inverse(list(zip(read, at, strict=True)), {it.var for it in block.iters}))

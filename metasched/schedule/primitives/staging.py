@@ -6,13 +6,25 @@ and lowering shrinks them to what is alive.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from metasched.analysis.region import Facts, Range
-from metasched.ir.expr import Buffer, Expr, Load, Var, add, const, maximum, minimum
+from metasched.analysis.region import Range
+from metasched.ir.expr import (
+    Buffer,
+    Expr,
+    Load,
+    Var,
+    add,
+    all_of,
+    const,
+    less,
+    less_equal,
+    select,
+)
 from metasched.ir.regions import element
-from metasched.ir.stmt import Block, For, IterVar, Region, Seq, Stmt, Store, seq
+from metasched.ir.simplify import Simplifier
+from metasched.ir.stmt import Block, For, IterVar, Seq, Stmt, Store, seq
 from metasched.schedule.primitives.placement import Refusal
 from metasched.schedule.state import State
 
@@ -21,7 +33,7 @@ SCOPES = ("global", "local", "shared")
 
 @dataclass(frozen=True, slots=True)
 class Copy:
-    """``target[target_at] = source[source_at]`` over a domain.
+    """``target[target_at] = source[source_at]`` over a domain; 0 where the source has no element.
 
     Args:
         name: name of the block.
@@ -55,11 +67,21 @@ class Copy:
             iters,
             (element((self.source, at)),),
             (element((self.target, to)),),
-            Store(self.target, to, Load(self.source, at)),
+            Store(self.target, to, self._value(at, dict(zip(own, self.extents, strict=True)))),
         )
         for loop, extent in zip(reversed(loops), reversed(self.extents), strict=True):
             body = For(loop, extent, body)
         return body
+
+    def _value(self, at: tuple[Expr, ...], domain: Mapping[Var, Expr]) -> Expr:
+        """The source, guarded where the domain reaches over its edges as padding does."""
+        known = Simplifier(domain)
+        guards: list[Expr] = []
+        for index, size in zip(at, self.source.shape, strict=True):
+            inside = (less_equal(const(0, index.dtype), index), less(index, size))
+            guards.extend(g for g in inside if not known.can_prove(g))
+        value = Load(self.source, at)
+        return select(all_of(guards), value, const(0, value.dtype)) if guards else value
 
 
 def box_copy(name: str, target: Buffer, source: Buffer, box: Sequence[Range]) -> Copy:
@@ -82,27 +104,6 @@ def check_scope(storage_scope: str, at: str) -> Refusal | None:
     if storage_scope in SCOPES:
         return None
     return Refusal(f"a storage scope among {', '.join(SCOPES)}", f"'{storage_scope}'", at)
-
-
-def whole_box(block: Block, region: Region) -> tuple[Range, ...]:
-    """The box of a buffer that all iterations of a block touch, cut to the buffer."""
-    own = {it.var: it.extent for it in block.iters}
-    found = Facts(own).box(region, {}, own)
-    return tuple(
-        whole if pair is None else _cut(pair, whole[1])
-        for pair, whole in zip(found, whole_buffer(region.buffer), strict=True)
-    )
-
-
-def whole_buffer(buffer: Buffer) -> tuple[Range, ...]:
-    """The box of all elements of a buffer."""
-    return tuple((const(0, size.dtype), size) for size in buffer.shape)
-
-
-def _cut(pair: Range, size: Expr) -> Range:
-    run = Facts({}).simplify
-    low = run(maximum(pair[0], const(0, size.dtype)))
-    return low, run(minimum(pair[0] + pair[1], size) - low)
 
 
 def top_statements(scope: Block) -> tuple[Stmt, ...]:
