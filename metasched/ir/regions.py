@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from metasched.ir.expr import Buffer, Const, Expr, const, maximum, minimum
+from metasched.ir.expr import Binary, Buffer, Const, Expr, Var, const, maximum, minimum
 from metasched.ir.simplify import Simplifier
 from metasched.ir.stmt import Region, Stmt
 from metasched.ir.walk import loads, stores
@@ -77,6 +77,40 @@ def _ends_in(outer: tuple[Expr, Expr], inner: tuple[Expr, Expr]) -> Expr:
     return inner[0] + inner[1] <= outer[0] + outer[1]
 
 
-def is_point(ranges: Sequence[tuple[Expr, Expr]]) -> bool:
-    """Whether a box holds one element."""
-    return all(type(extent) is Const and extent.value == 1 for _, extent in ranges)
+def leaves(index: Expr, extent: Expr, simplify: Simplifier) -> bool:
+    """Whether some value of the variables certainly takes an index out of ``[0, extent)``.
+
+    Certain are sums of multiples of distinct variables with numeric ranges, whose bounds are
+    attained; anything else is given the benefit of the doubt.
+    """
+    return _negative(index, simplify) or _negative(extent - 1 - index, simplify)
+
+
+def misses(region: Region, at: Sequence[Expr], simplify: Simplifier) -> bool:
+    """Whether some value of the variables certainly takes an element out of a region."""
+    return any(
+        index != low and leaves(index - low, extent, simplify)
+        for (low, extent), index in zip(region.ranges, at, strict=True)
+    )
+
+
+def _negative(expr: Expr, simplify: Simplifier) -> bool:
+    value = simplify(expr)
+    if not _attains_bounds(value, simplify):
+        return False
+    low, _ = simplify.bounds(value)
+    return low is not None and low < 0
+
+
+def _attains_bounds(expr: Expr, simplify: Simplifier) -> bool:
+    match expr:
+        case Const():
+            return True
+        case Var():
+            return simplify.bounds(expr)[1] is not None
+        case Binary(op="add" | "sub", a=a, b=b):
+            return _attains_bounds(a, simplify) and _attains_bounds(b, simplify)
+        case Binary(op="mul", a=Var() as var, b=Const()):
+            return _attains_bounds(var, simplify)
+        case _:
+            return False
