@@ -104,7 +104,12 @@ class CFamilyPrinter:
         match stmt:
             case Seq():
                 for child in stmt.stmts:
-                    self.stmt(child)
+                    if isinstance(child, Alloc) and child.buffer.scope != "register":
+                        # Copies of an unrolled loop declare arrays of one name.
+                        with self.braces(""):
+                            self.stmt(child)
+                    else:
+                        self.stmt(child)
             case Store():
                 self.store(stmt)
             case For():
@@ -384,11 +389,15 @@ class CFamilyPrinter:
             mask = self.mask(expr.cond, mask_dtype(dtype))
             arms = f"{self.expr(expr.then)}, {self.expr(expr.other)}"
             return f"{self.helper('select', dtype)}({mask}, {arms})"
-        text = (
-            f"{self.expr(expr.cond, _TERNARY + 1)} ? {self.expr(expr.then, _TERNARY)} : "
-            f"{self.expr(expr.other, _TERNARY)}"
-        )
+        cond = self.expr(expr.cond, _TERNARY + 1)
+        text = f"{cond} ? {self.arm(expr.then, dtype)} : {self.arm(expr.other, dtype)}"
         return f"({text})" if level > 0 else text
+
+    def arm(self, expr: Expr, dtype: DType) -> str:
+        """An arm of a choice; arms must agree in type, so unaligned vectors are converted."""
+        if dtype.lanes > 1 and isinstance(expr, Load):
+            return f"({self.type(dtype)}){self.expr(expr, _UNARY)}"
+        return self.expr(expr, _TERNARY)
 
     def load(self, expr: Load, level: int) -> str:
         """An element, a vector of consecutive elements or a register."""
