@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from metasched.analysis.region import Box, Range
 from metasched.ir.expr import Var
-from metasched.ir.stmt import Region
+from metasched.ir.stmt import Block, Region
 from metasched.schedule.primitives.compute_inline import compute_inline
 from metasched.schedule.primitives.placement import (
     Move,
@@ -77,20 +79,41 @@ def compute_at(
 
 def can_compute_at(state: State, block: str, loop: str) -> str | None:
     """Why `compute_at` would refuse, or None."""
-    plan = _plan(state, block, loop, -1, True)
-    return str(plan) if isinstance(plan, Refusal) else None
+    place = _place(state, block, loop, -1)
+    if isinstance(place, _Place):
+        # What the block needs matters only to producers; without them the answer is known early.
+        place = _finished(place, preserve_unit_loops=True) if place.producers else None
+    return str(place) if isinstance(place, Refusal) else None
+
+
+@dataclass(frozen=True, slots=True)
+class _Place:
+    """Where the block goes, and its neighbours in the scope."""
+
+    move: Move
+    position: int
+    producers: tuple[Block, ...]
+    consumers: tuple[Block, ...]
 
 
 def _plan(
     state: State, block: str, loop: str, index: int, preserve_unit_loops: bool
 ) -> tuple[Move, Nest, int] | Refusal:
+    place = _place(state, block, loop, index)
+    if isinstance(place, Refusal):
+        return place
+    nest = _finished(place, preserve_unit_loops=preserve_unit_loops)
+    return nest if isinstance(nest, Refusal) else (place.move, nest, place.position)
+
+
+def _place(state: State, block: str, loop: str, index: int) -> _Place | Refusal:
     move = begin(state, block, loop, "compute_at")
     if isinstance(move, Refusal):
         return move
     if move.scope.is_output(move.block):
         return Refusal("a block whose result is not an output", f"'{block}'", block)
-    consumers = move.scope.consumers(move.block)
-    outside = [b.name for b in consumers if b.name not in move.below()]
+    consumers, below = move.scope.consumers(move.block), move.below()
+    outside = [b.name for b in consumers if b.name not in below]
     if outside or not consumers:
         given = f"'{outside[0]}' outside of '{loop}'" if outside else "no consumer"
         return Refusal("a loop around all consumers of the block", given, loop)
@@ -98,16 +121,23 @@ def _plan(
     position = insertion(move, producers, consumers, index)
     if isinstance(position, Refusal):
         return position
-    readers = [Placed.of(state, b) for b in consumers]
+    return _Place(move, position, producers, consumers)
+
+
+def _finished(place: _Place, *, preserve_unit_loops: bool) -> Nest | Refusal:
+    """The new nest, if all producers have made what it reads."""
+    move = place.move
+    readers = [Placed.of(move.state, b) for b in place.consumers]
     nest = new_nest(move, _needed(move, readers), preserve_unit_loops=preserve_unit_loops)
-    placed, limit = nest.placed(move.chain), cut(move, position)
-    for producer in producers:
-        reason = unfinished(move.facts, Placed.of(state, producer), placed)
+    placed, limit = nest.placed(move.chain), cut(move, place.position)
+    for producer in place.producers:
+        reason = unfinished(move.facts, Placed.of(move.state, producer), placed)
         if reason is None and move.scope.blocks.index(producer) >= limit:
             reason = f"'{producer.name}', which comes later"
         if reason is not None:
-            return Refusal("producers that have finished what the block reads", reason, loop)
-    return move, nest, position
+            rule = "producers that have finished what the block reads"
+            return Refusal(rule, reason, move.loop.var.name)
+    return nest
 
 
 def _needed(move: Move, readers: list[Placed]) -> dict[Var, Range]:

@@ -9,20 +9,15 @@ from metasched.analysis.dependence import Scope
 from metasched.errors import ScheduleError
 from metasched.ir.expr import Var
 from metasched.ir.stmt import Block, For
-from metasched.schedule.primitives.compute_at import can_compute_at
+from metasched.schedule.primitives.compute_at import INLINE, ROOT, can_compute_at
 from metasched.schedule.primitives.compute_inline import can_compute_inline
 from metasched.schedule.samplers.sampler import SAMPLERS, Sampler, decided
 from metasched.schedule.samplers.site import ComputeLocation
 from metasched.schedule.state import State
 from metasched.trace.instruction import Decision
 
-INLINE: Final = "<inline>"
-"""Value of a location handle: ``compute_at`` inlines the block."""
-
-ROOT: Final = "<root>"
-"""Value of a location handle: ``compute_at`` leaves the block where it is."""
-
-_SPECIAL: Final = {-2: INLINE, -1: ROOT}
+_INLINED: Final = -2
+_AS_IT_IS: Final = -1
 
 
 def _site(state: State, block: str) -> ComputeLocation:
@@ -31,12 +26,14 @@ def _site(state: State, block: str) -> ComputeLocation:
         raise ScheduleError(
             "sample_compute_location: expected a block inside the root block, got the root block"
         )
-    locations = [-2] if can_compute_inline(state, block) is None else []
-    locations.append(-1)
-    for index, loop in enumerate(_common_loops(state, target)):
-        if can_compute_at(state, block, loop.var.name) is None:
-            locations.append(index)
-    return ComputeLocation(tuple(locations))
+    loops = tuple(loop.var.name for loop in _common_loops(state, target))
+
+    def is_legal(location: int) -> bool:
+        if location == _INLINED:
+            return can_compute_inline(state, block) is None
+        return location == _AS_IT_IS or can_compute_at(state, block, loops[location]) is None
+
+    return ComputeLocation(len(loops), is_legal)
 
 
 def _common_loops(state: State, block: Block) -> tuple[For, ...]:
@@ -59,8 +56,8 @@ def _outputs(
     if decision is None:
         raise ScheduleError("sample_compute_location: expected a decision, got a symbol")
     index = decided(decision)[0]
-    if index in _SPECIAL:
-        return state, (_SPECIAL[index],)
+    if index < 0:
+        return state, (INLINE if index == _INLINED else ROOT,)
     loops = _common_loops(state, state.block(block, "sample_compute_location"))
     return state, (loops[index].var.name,)
 

@@ -6,7 +6,7 @@ need no knowledge of the primitive that made it.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Protocol, final
@@ -136,22 +136,35 @@ class Categorical:
 
 
 @final
-@dataclass(frozen=True, slots=True)
 class ComputeLocation:
     """Where a block may be computed: -2 inlined, -1 where it is, else the index of a loop.
 
-    The decision is one of ``locations``; the draw is uniform.
+    The draw is uniform. Whether a location is legal is found out when somebody asks, since a
+    replay needs to know it of one location only.
+
+    Args:
+        loops: how many loops come into question.
+        is_legal: whether a location is legal.
     """
 
-    locations: tuple[int, ...]
+    def __init__(self, loops: int, is_legal: Callable[[int], bool]) -> None:
+        self._candidates = range(-2, loops)
+        self._is_legal = lru_cache(maxsize=None)(is_legal)
+
+    @property
+    def locations(self) -> tuple[int, ...]:
+        """The legal locations in ascending order."""
+        return tuple(i for i in self._candidates if self._is_legal(i))
 
     def sample(self, rng: np.random.Generator) -> int:
-        """Draw a location uniformly."""
-        return self.locations[int(rng.integers(len(self.locations)))]
+        """Draw a location uniformly: the first legal one in a random order."""
+        order = (int(i) for i in rng.permutation(np.array(self._candidates)))
+        return next(i for i in order if self._is_legal(i))
 
     def contains(self, decision: Decision) -> bool:
-        """Whether the location is among the candidates."""
-        return decision in self.locations
+        """Whether the location is legal."""
+        known = type(decision) is int and decision in self._candidates
+        return known and self._is_legal(decision)
 
     def decisions(self) -> Iterator[int]:
         """Every location."""
@@ -160,6 +173,9 @@ class ComputeLocation:
     def size(self) -> int:
         """The number of locations."""
         return len(self.locations)
+
+    def __str__(self) -> str:
+        return f"ComputeLocation(locations={self.locations})"
 
 
 class AbstractChoices(Protocol):
