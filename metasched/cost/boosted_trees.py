@@ -234,7 +234,7 @@ def _for_count(options: TreeOptions, samples: int) -> TreeOptions:
 
 
 def _kept(samples: list[Sample], limit: int) -> list[Sample]:
-    """At most ``limit`` samples: the newer half, and of the rest those nearest their task's best."""
+    """At most ``limit`` samples: the newer half, and of the rest the fastest in their task."""
     if len(samples) <= limit:
         return samples
     best: dict[str, float] = {}

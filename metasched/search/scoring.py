@@ -1,0 +1,65 @@
+"""Scores of whole populations: features of each structure at once, then the cost model."""
+
+from __future__ import annotations
+
+from typing import final
+
+import numpy as np
+
+from metasched.cost.model import AbstractCostModel, Sample
+from metasched.search.history import Measured
+from metasched.search.population import Book, Population
+from metasched.search.problem import Floats, Ints
+
+
+@final
+class Scorer:
+    """Predicts candidates and counts how many were valid.
+
+    Attributes:
+        scored: How many candidates were scored.
+        invalid: How many of them were not valid.
+    """
+
+    def __init__(self, book: Book, model: AbstractCostModel) -> None:
+        self.book = book
+        self.model = model
+        self.scored = 0
+        self.invalid = 0
+
+    def score(self, owner: Ints, rows: Ints) -> Population:
+        """A population with its predicted log-seconds, infinite for candidates that are not valid.
+
+        Args:
+            owner: ``(n,)`` structure numbers.
+            rows: ``(n, w)`` decisions.
+        """
+        population = Population(owner, rows, np.full(len(owner), np.inf))
+        for number, index in population.groups():
+            population.scores[index] = self._one(number, rows[index])
+        return population
+
+    def samples(self, measured: list[Measured], task: str) -> list[Sample]:
+        """Training samples of measured candidates, in their order."""
+        found: dict[int, Sample] = {}
+        by_owner: dict[int, list[int]] = {}
+        for i, item in enumerate(measured):
+            by_owner.setdefault(item.owner, []).append(i)
+        for number, index in by_owner.items():
+            seen = self.book[number].evaluate(np.stack([measured[i].row for i in index]))
+            for k, i in enumerate(index):
+                found[i] = Sample(task, seen.features[k], seen.prior_s[k], measured[i].time_s)
+        return [found[i] for i in range(len(measured))]
+
+    def _one(self, number: int, rows: Ints) -> Floats:
+        structure = self.book[number]
+        seen = structure.evaluate(np.ascontiguousarray(rows[:, : len(structure.tables)]))
+        valid = seen.valid
+        self.scored += len(rows)
+        self.invalid += len(rows) - int(valid.sum())
+        scores = np.full(len(rows), np.inf)
+        if valid.all():
+            return self.model.predict(seen.features, seen.prior_s)
+        if valid.any():
+            scores[valid] = self.model.predict(seen.features[valid], seen.prior_s[valid])
+        return scores
