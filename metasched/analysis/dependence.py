@@ -71,6 +71,8 @@ class Scope:
         for it in block.iters:
             if it.kind != "spatial":
                 return f"'{block.name}', whose iteration '{it.var.name}' is {it.kind}"
+        if block.init is not None:
+            return f"'{block.name}', which has an init"
         if any(reads(block, r.buffer) for r in block.writes):
             return f"'{block.name}', which reads what it writes"
         return self._why_not_dominant(block)

@@ -10,8 +10,10 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from functools import lru_cache
 from typing import TypeAlias
 
+from metasched.ir.dtype import DType
 from metasched.ir.expr import (
     Binary,
     Buffer,
@@ -53,6 +55,7 @@ class Facts:
         self.ranges = dict(ranges)
         self.simplify = Simplifier(ranges)
         self._tiles = tiles
+        self._relaxed: dict[tuple[Expr, frozenset[Var]], Range | None] = {}
 
     # -- proofs --------------------------------------------------------------------------------
 
@@ -119,15 +122,18 @@ class Facts:
             The first value, over the other loops, and the extent, over sizes only; None where no
             such range is known.
         """
-        found = self._span(self.simplify(expr), inner)
-        if found is None:
-            return None
-        low, span = found
-        return self.simplify(low), self.simplify(add(span, 1))
+        key = (expr, frozenset(inner))
+        if key not in self._relaxed:
+            found = self._span(self.simplify(expr), inner)
+            self._relaxed[key] = found and (
+                self.simplify(found[0]),
+                self._fold(self.simplify(add(found[1], 1))),
+            )
+        return self._relaxed[key]
 
     def _span(self, expr: Expr, inner: Collection[Var]) -> Range | None:
         """Lowest value, and the distance to the highest."""
-        zero = const(0, expr.dtype)
+        zero = _zero(expr.dtype)
         match expr:
             case Const():
                 return expr, zero
@@ -150,7 +156,7 @@ class Facts:
         return None if high is None else const(high, extent.dtype)
 
     def _combine(self, expr: Binary, a: Range, b: Range) -> Range | None:
-        zero = const(0, expr.dtype)
+        zero = _zero(expr.dtype)
         if a[1] == zero and b[1] == zero:
             return expr, zero
         match expr.op:
@@ -240,7 +246,9 @@ class Facts:
         self, pair: Range, bindings: Mapping[Var, Expr], inner: Collection[Var]
     ) -> Range | None:
         found = self.relax(substitute(pair[0], bindings), inner)
-        if found is None or free_vars(pair[1]) & bindings.keys():
+        if found is None or int_value(pair[1]) == 1:
+            return found
+        if free_vars(pair[1]) & bindings.keys():
             return None
         extra = self.simplify(pair[1] - 1)
         return found[0], self.simplify(add(found[1], extra))
@@ -261,6 +269,11 @@ class Facts:
         elif not self.nonneg(ahead):
             return None
         return a[0], self.simplify(maximum(a[1], add(ahead, b[1])))
+
+
+@lru_cache(maxsize=16)
+def _zero(dtype: DType) -> Expr:
+    return const(0, dtype)
 
 
 def whole_box(block: Block, region: Region) -> tuple[Range, ...]:

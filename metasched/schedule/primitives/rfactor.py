@@ -112,8 +112,10 @@ class _Factoring:
             outside = [p for p in conjuncts(predicate) if not self._reducing(p)]
             guard = substitute(all_of(inside), loops)
             value, predicate = select(guard, value, self.start), all_of(outside)
-        body = Store(buffer, at, binary(self.op, Load(buffer, at), value))
-        init = Store(buffer, at, self.start)
+        body, init = Store(buffer, at, value), None
+        if any(it.kind == "reduce" for it in iters):
+            body = Store(buffer, at, binary(self.op, Load(buffer, at), value))
+            init = Store(buffer, at, self.start)
         made = replace(
             self.block, name=name, iters=iters, body=body, init=init, predicate=predicate
         )
