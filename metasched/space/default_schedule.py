@@ -29,7 +29,7 @@ from metasched.space.space import CPU_POSTPROCS, postprocess
 from metasched.target import Target
 from metasched.trace.instruction import Ref
 
-_LEAST_VISIT = 256
+_LEAST_VISIT = 64
 _MOST_REPEATED = 1.25
 
 
@@ -62,7 +62,7 @@ class PlaceInReader(AbstractRule):
             after = _runs(moved.state, name)
             if after is None or prod(after) > _MOST_REPEATED * prod(before):
                 break
-            if prod(after[depth + 1 :]) < min(_LEAST_VISIT, prod(before)):
+            if prod((_runs(moved.state, reader.name) or [])[depth + 1 :]) < _LEAST_VISIT:
                 break
             best = moved
         return [best]

@@ -19,6 +19,7 @@ from metasched.target import Target
 _SYMBOLIC = 1024
 """What an extent counts as while it is not known."""
 
+_JOBS_PER_CORE = 4
 _MOST_ROWS = 14
 _SPARE_REGISTERS = 4
 _MOST_VECTORS = 4
@@ -33,22 +34,34 @@ def default_tiles(state: State, block: Block, target: Target) -> Tiles:
     lanes = max(target.vector_bits // block.writes[0].buffer.dtype.bits, 1)
     vector = spatial[-1]
     row = _row_loop(block, spatial)
+    bound = {loop.var: it.var for loop, it in zip(loops, block.iters, strict=True)}
     columns, rows = _register_tile(
         _size(vector), 1 if row is None else _size(row), lanes, target.vector_registers
     )
-    depth = max(target.l1_bytes // (2 * columns * block.writes[0].buffer.dtype.bytes), 1)
+    size = block.writes[0].buffer.dtype.bytes
+    depth = max(target.l1_bytes // (2 * columns * size), 1)
     tiles: dict[str, tuple[int | None, ...]] = {}
-    for loop in spatial:
-        if loop is vector:
-            tiles[loop.var.name] = (1, None, 1, columns)
-        elif loop is row:
-            tiles[loop.var.name] = (None, 1, _panel_rows(loop, rows, spatial, target), rows)
-        else:
-            tiles[loop.var.name] = (None, 1, 1, 1)
     for loop in reversed(reduced):
-        inner = _inner_depth(_size(loop), depth)
+        inner = _largest_divisor(_size(loop), depth)
         tiles[loop.var.name] = (None, inner)
         depth = max(depth // inner, 1)
+    wanted, jobs = _JOBS_PER_CORE * target.cores, 1
+    others = [loop for loop in spatial if loop is not vector and loop is not row]
+    # Loops along which every operand moves come first: they share nothing, so they make jobs.
+    for loop in sorted(others, key=lambda loop: _is_reused(block, bound[loop.var])):
+        inside = jobs >= wanted and _is_reused(block, bound[loop.var])
+        tiles[loop.var.name] = (1, 1, None, 1) if inside else (None, 1, 1, 1)
+        jobs *= 1 if inside else _size(loop)
+    if row is not None:
+        # One job's rows of an operand stay in cache while it runs through the columns.
+        strip = prod(_size(loop) for loop in reduced) * rows * size
+        most = max(target.l2_bytes // (2 * strip), 1)
+        count = ceil(_size(row) / rows)
+        across = ceil(_size(vector) / columns)
+        panel = _largest_divisor(count, min(most, max(count * jobs * across // wanted, 1)))
+        tiles[row.var.name] = (None, 1, panel, rows)
+        jobs *= count // panel
+    tiles[vector.var.name] = (None, 1, 1, columns) if jobs < wanted else (1, None, 1, columns)
     return tiles
 
 
@@ -93,17 +106,5 @@ def _register_tile(width: int, height: int, lanes: int, registers: int) -> tuple
     return found
 
 
-def _panel_rows(loop: For, rows: int, spatial: list[For], target: Target) -> int:
-    """Register tiles of rows that one job runs through, so that there are jobs for all cores."""
-    others = prod(_size(other) for other in spatial[:-1] if other is not loop)
-    if others >= 4 * target.cores:
-        return 1
-    tiles = ceil(_size(loop) / rows)
-    wanted = min(tiles, ceil(4 * target.cores / others))
-    exact = [n for n in range(1, tiles + 1) if tiles % n == 0 and tiles // n >= wanted]
-    return max(exact, default=1)
-
-
-def _inner_depth(extent: int, depth: int) -> int:
-    """The largest divisor of a reduction that the panel has room for."""
-    return max(d for d in range(1, min(extent, depth) + 1) if extent % d == 0)
+def _largest_divisor(n: int, most: int) -> int:
+    return max(d for d in range(1, min(n, most) + 1) if n % d == 0)
