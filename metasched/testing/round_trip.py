@@ -10,7 +10,13 @@ from metasched.ir.expr import Expr, Var, const
 from metasched.ir.hash import structural_equal
 from metasched.ir.simplify import Simplifier
 from metasched.ir.stmt import Block, For, If, IterVar, Program, Stmt, Store
-from metasched.ir.walk import map_region, map_stmts, substitute, substitute_stmt
+from metasched.ir.walk import (
+    map_region,
+    map_stmts,
+    replace_buffers,
+    substitute,
+    substitute_stmt,
+)
 from metasched.schedule.replay import replay
 from metasched.schedule.samplers.site import Symbolic
 from metasched.schedule.schedule import Schedule
@@ -102,12 +108,14 @@ def _normalise_block(
 
 
 def _substituted(program: Program, values: Mapping[Var, Expr]) -> Program:
-    root = substitute_stmt(program.root, values)
+    """The program with symbols replaced, in the shapes of intermediates too."""
+    shaped = {
+        b: replace(b, shape=tuple(substitute(size, values) for size in b.shape))
+        for b in program.root.allocs
+    }
+    root = replace_buffers(substitute_stmt(program.root, values), shaped)
     assert isinstance(root, Block), "a block stays one"
-    allocs = tuple(
-        replace(b, shape=tuple(substitute(s, values) for s in b.shape)) for b in root.allocs
-    )
-    return replace(program, root=replace(root, allocs=allocs))
+    return replace(program, root=root)
 
 
 def _run_python(trace: Trace, program: Program) -> Schedule:
