@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final, Literal, TypeAlias
 
 from metasched.errors import UsageError
@@ -145,18 +145,19 @@ class Binary(Expr):
     op: BinaryOp
     a: Expr
     b: Expr
+    dtype: DType = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
-        if self.a.dtype != self.b.dtype:
+        dtype = self.a.dtype
+        if dtype is not self.b.dtype and dtype != self.b.dtype:
             raise UsageError(
                 f"'{self.op}' needs operands of one dtype, got {self.a.dtype} and "
                 f"{self.b.dtype}; convert one with te.cast"
             )
-
-    @property
-    def dtype(self) -> DType:  # type: ignore[override]
-        """Type of the result: bool (with the operands' lanes) for comparisons."""
-        return BOOL.with_lanes(self.a.dtype.lanes) if self.op in COMPARISONS else self.a.dtype
+        # Kept, not derived on demand: asking a deep sum would walk down it each time.
+        if self.op in COMPARISONS:
+            dtype = BOOL.with_lanes(dtype.lanes)
+        object.__setattr__(self, "dtype", dtype)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -232,12 +233,14 @@ class Load(Expr):
 
     buffer: Buffer
     indices: tuple[Expr, ...]
+    dtype: DType = field(init=False, repr=False)
 
-    @property
-    def dtype(self) -> DType:  # type: ignore[override]
-        """The buffer's dtype with the lanes of the indices."""
-        lanes = max((i.dtype.lanes for i in self.indices), default=1)
-        return self.buffer.dtype if lanes == 1 else self.buffer.dtype.with_lanes(lanes)
+    def __post_init__(self) -> None:
+        dtype = self.buffer.dtype
+        for index in self.indices:
+            if index.dtype.lanes > 1:
+                dtype = dtype.with_lanes(index.dtype.lanes)
+        object.__setattr__(self, "dtype", dtype)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
