@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import Final
 
-from metasched.ir.expr import Expr, Load, Ramp, Var, const, int_value
+from metasched.ir.expr import Const, Expr, Load, Ramp, Var, const, int_value
 from metasched.ir.stmt import For, If, Stmt, Store, annotation, seq
 from metasched.ir.walk import map_expr, map_stmts, substitute, walk
 from metasched.lower.affine import has_load, int_coefficient, mentions, with_offset
@@ -17,6 +17,9 @@ from metasched.lower.scope import Scope
 
 MAX_STATEMENTS: Final = 512
 """Statements beyond which a loop stays rolled whatever the schedule asks."""
+
+MAX_IMPLIED_STATEMENTS: Final = 128
+"""The same for loops that a schedule only bounds by a number of steps: longer runs gain nothing."""
 
 MAX_REDUCTION_STEPS: Final = 8
 """Longer unrolled reductions only cost compile time and instruction cache."""
@@ -40,7 +43,9 @@ def _should_unroll(loop: For, limit: int) -> bool:
     size = count_statements(loop.body)
     if loop.kind == "unrolled":
         return extent * size <= MAX_STATEMENTS
-    if any(isinstance(node, For) for node in walk(loop.body)) or extent * size > limit:
+    if extent * size > min(limit, MAX_IMPLIED_STATEMENTS):
+        return False
+    if any(isinstance(node, For) for node in walk(loop.body)):
         return False
     return extent <= MAX_REDUCTION_STEPS or not is_reduction(loop)
 
@@ -97,10 +102,10 @@ class _Template:
     def expr(self, expr: Expr, value: int) -> Expr:
         if type(expr) is Load:
             return Load(expr.buffer, tuple(self.index(i, value) for i in expr.indices))
-        if not mentions(expr, self.var):
-            return expr
+        if type(expr) is Var or type(expr) is Const:
+            return const(value, expr.dtype) if expr == self.var else expr
         if (expr.dtype.is_int and not has_load(expr)) or expr.dtype.code == "bool":
-            return self.index(expr, value)
+            return self.index(expr, value) if mentions(expr, self.var) else expr
         return map_expr(expr, lambda e: self.expr(e, value))
 
     def index(self, index: Expr, value: int) -> Expr:
