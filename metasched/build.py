@@ -6,6 +6,8 @@ tuning process only proposes. Everything that crosses the process border is text
 
 from __future__ import annotations
 
+import hashlib
+import math
 import time
 from dataclasses import dataclass
 from functools import lru_cache
@@ -13,7 +15,7 @@ from pathlib import Path
 
 from metasched.analysis.flops import flops
 from metasched.codegen import CSource, emit
-from metasched.errors import CodegenError, ScheduleError, TraceError
+from metasched.errors import CodegenError, ScheduleError, TraceError, UsageError
 from metasched.ir.expr import int_value
 from metasched.ir.hash import structural_hash
 from metasched.ir.parser import parse
@@ -25,7 +27,7 @@ from metasched.space.default_schedule import default_schedule
 from metasched.space.postprocs import AbstractPostproc, postprocess
 from metasched.space.postprocs import Rejected as RejectedSchedule
 from metasched.target import Target
-from metasched.target.toolchain import compile_shared, find_toolchain, source_hash
+from metasched.target.toolchain import c_flags, compile_shared, describe_toolchain, find_toolchain
 from metasched.trace.trace import Trace
 
 
@@ -80,17 +82,19 @@ def build_reference(candidate: Candidate, out_dir: str) -> BuildOutput:
 
 def compile_source(source: CSource, program: Program, target: Target, out_dir: str) -> Artefact:
     """Compile printed C into ``out_dir``; an artefact that exists already is reused."""
-    digest = source_hash(source.text, target)
+    flags = c_flags(target)
+    key = "\n".join((describe_toolchain(), *flags, source.text))
+    digest = hashlib.sha256(key.encode()).hexdigest()[:32]
     path = Path(out_dir) / f"{digest}.so"
     if not path.exists():
-        compile_shared(source.text, toolchain=find_toolchain(), out_path=path)
+        compile_shared(source.text, toolchain=find_toolchain(), flags=flags, out_path=path)
     return Artefact(
         path=str(path),
         entry=source.entry,
         source_hash=digest,
         args=arg_specs(program),
         workspace_bytes=source.workspace_bytes,
-        flops=flops(program),
+        flops=_flops(program),
     )
 
 
@@ -117,6 +121,14 @@ def _schedule(candidate: Candidate, program: Program) -> tuple[Program, Trace]:
     if isinstance(done, RejectedSchedule):
         raise Rejected(done.reason)
     return done.program, done.trace
+
+
+def _flops(program: Program) -> float:
+    """Operations of one call; not a number while sizes are symbolic."""
+    try:
+        return flops(program)
+    except UsageError:
+        return math.nan
 
 
 @lru_cache(maxsize=8)

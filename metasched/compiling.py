@@ -2,28 +2,34 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from functools import lru_cache
+from statistics import median
 from typing import Any
 
+import numpy as np
 import numpy.typing as npt
 
 from metasched.build import compile_source
-from metasched.codegen import CSource, emit
+from metasched.codegen import emit
 from metasched.database import AbstractDatabase, TuningRecord, open_database
 from metasched.errors import UsageError
+from metasched.ir.expr import Var, int_value
 from metasched.ir.stmt import Program
 from metasched.lower import lower
-from metasched.measure.kernel import LoadedKernel
+from metasched.measure.kernel import ALIGNMENT, LoadedKernel
+from metasched.measure.records import ArgSpec, Artefact
 from metasched.schedule.replay import replay
 from metasched.space.default_schedule import default_schedule
 from metasched.target import Target
-from metasched.target.toolchain import cache_dir
+from metasched.target.cache import cache_dir
 from metasched.trace.trace import Trace
 
-AnyArray = npt.NDArray[Any]
+Array = npt.NDArray[Any]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Kernel:
     """A compiled program that takes and returns NumPy arrays; calls are thread safe.
 
@@ -33,16 +39,17 @@ class Kernel:
         source: the generated C.
         record: the tuning record it was built from; None when the default schedule was used.
         target: what it was built for.
+        artefact: the shared library.
     """
 
     program: Program
     scheduled: Program
-    source: str
+    source: str = field(repr=False)
     record: TuningRecord | None
     target: Target
-    _loaded: LoadedKernel = field(repr=False)
+    artefact: Artefact = field(repr=False)
 
-    def __call__(self, *inputs: AnyArray, out: AnyArray | tuple[AnyArray, ...] | None = None) -> Any:
+    def __call__(self, *inputs: Array, out: Array | Sequence[Array] | None = None) -> Any:
         """Compute the outputs.
 
         Args:
@@ -53,15 +60,65 @@ class Kernel:
             The output array, or a tuple where the program has several.
 
         Raises:
-            UsageError: an array has the wrong shape, dtype or layout.
+            UsageError: an array has the wrong number, shape, dtype or layout.
         """
-        given = None if out is None else out if isinstance(out, tuple) else (out,)
-        results = self._loaded.call_with(inputs, given)
+        given = None if out is None else (out,) if isinstance(out, np.ndarray) else tuple(out)
+        loaded, arrays, sizes = self._bind(inputs, given)
+        loaded.call(arrays, sizes)
+        results = tuple(
+            a for a, spec in zip(arrays, self.artefact.args, strict=True) if spec.is_output
+        )
         return results[0] if len(results) == 1 else results
 
-    def time(self, *inputs: AnyArray) -> float:
-        """Median seconds of one call on the given inputs, timed without Python's overhead."""
-        return self._loaded.time_with(inputs)
+    def time(self, *inputs: Array) -> float:
+        """Median seconds of one call on the given inputs, without Python's overhead.
+
+        Raises:
+            UsageError: as for a call; or the program has symbolic sizes, which cannot be timed.
+        """
+        loaded, arrays, sizes = self._bind(inputs, None)
+        if sizes:
+            raise UsageError(f"'{self.program.name}' has symbolic sizes; time calls of it instead")
+        return median(loaded.time(arrays))
+
+    def _bind(
+        self, inputs: Sequence[Array], out: Sequence[Array] | None
+    ) -> tuple[LoadedKernel, list[Array], tuple[int, ...]]:
+        """Put arguments in order, make outputs, and find the values of symbolic sizes."""
+        specs = self.artefact.args
+        wanted = [spec.name for spec in specs if not spec.is_output]
+        if len(inputs) != len(wanted):
+            raise UsageError(
+                f"'{self.program.name}' takes {len(wanted)} arrays ({', '.join(wanted)}), "
+                f"got {len(inputs)}"
+            )
+        results = sum(spec.is_output for spec in specs)
+        if out is not None and len(out) != results:
+            raise UsageError(f"'{self.program.name}' has {results} outputs, out= has {len(out)}")
+        sizes = self._sizes(inputs)
+        bound = tuple(
+            replace(spec, shape=tuple(_extent(n, sizes) for n in param.shape))
+            for spec, param in zip(specs, self.program.params, strict=True)
+        )
+        fed, filled = iter(inputs), iter(out) if out is not None else None
+        arrays = [
+            next(fed) if not spec.is_output else _empty(spec) if filled is None else next(filled)
+            for spec in bound
+        ]
+        return _load(replace(self.artefact, args=bound)), arrays, tuple(sizes.values())
+
+    def _sizes(self, inputs: Sequence[Array]) -> dict[Var, int]:
+        """Symbolic sizes in order of first appearance in the parameters, from the inputs' shapes."""
+        values: dict[Var, int] = {}
+        for param, array in zip(self.program.inputs, inputs, strict=True):
+            for extent, length in zip(param.shape, np.shape(array), strict=False):
+                if isinstance(extent, Var):
+                    values.setdefault(extent, length)
+        order = dict.fromkeys(n for p in self.program.params for n in p.shape if isinstance(n, Var))
+        unknown = [v.name for v in order if v not in values]
+        if unknown:
+            raise UsageError(f"size '{unknown[0]}' appears in no input, so it cannot be known")
+        return {v: values[v] for v in order}
 
 
 def compile(  # noqa: A001
@@ -78,22 +135,25 @@ def compile(  # noqa: A001
             default schedule is used and ``kernel.record`` is None.
 
     Raises:
-        UsageError: no such target or URL scheme.
+        UsageError: no program, or no such target or URL scheme.
         ToolchainError: no C compiler; the message says what to install.
     """
     if not isinstance(program, Program):  # pyright: ignore[reportUnnecessaryIsInstance]
         raise UsageError(
-            f"compile expects a program, got {type(program).__name__}; make one with te.program or ops"
+            f"compile expects a program, got {type(program).__name__}; "
+            "make one with te.program or metasched.ops"
         )
-    target = target if isinstance(target, Target) else Target(target)
-    record = _lookup(program, target, database)
+    goal = Target.parse(target)
+    record = _lookup(program, goal, database)
     if record is None:
-        scheduled = default_schedule(program, target).program
+        scheduled = default_schedule(program, goal).program
     else:
         scheduled = replay(Trace.from_json(record.trace), program).program
-    source: CSource = emit(lower(scheduled, target), target)
-    artefact = compile_source(source, program, target, str(cache_dir("kernels")))
-    return Kernel(program, scheduled, source.text, record, target, LoadedKernel(artefact))
+    source = emit(lower(scheduled, goal), goal)
+    folder = cache_dir() / "kernels"
+    folder.mkdir(exist_ok=True)
+    artefact = compile_source(source, program, goal, str(folder))
+    return Kernel(program, scheduled, source.text, record, goal, artefact)
 
 
 def _lookup(
@@ -107,3 +167,24 @@ def _lookup(
         return opened.best(program, target)
 
 
+@lru_cache(maxsize=256)
+def _load(artefact: Artefact) -> LoadedKernel:
+    return LoadedKernel(artefact)
+
+
+def _extent(extent: Any, sizes: dict[Var, int]) -> int:
+    known = sizes.get(extent) if isinstance(extent, Var) else int_value(extent)
+    if known is None:
+        raise UsageError(f"the extent {extent} of a parameter is no size and no number")
+    return known
+
+
+def _empty(spec: ArgSpec) -> Array:
+    """A new array on a cache-line boundary, as vector stores like it."""
+    from metasched.ir.dtype import DType
+
+    dtype = DType.of(spec.dtype).numpy()
+    count = int(np.prod(spec.shape, dtype=np.int64)) * dtype.itemsize
+    raw = np.empty(count + ALIGNMENT, np.uint8)
+    start = -raw.ctypes.data % ALIGNMENT
+    return raw[start : start + count].view(dtype).reshape(spec.shape)

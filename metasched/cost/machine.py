@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from metasched.target import Target
+from metasched.target.peak import measure_peak
+
 
 @dataclass(frozen=True, slots=True)
 class Machine:
@@ -34,3 +37,25 @@ class Machine:
     l3_rate: float
     memory_rate: float
     fork_s: float = 1.5e-6
+
+
+def machine_of(target: Target) -> Machine:
+    """The rates of a target that is this host, measured once and then cached.
+
+    Raises:
+        ToolchainError: there is no compiler to measure with.
+    """
+    peak = measure_peak(target)
+    lanes = target.vector_bits // 32
+    return Machine(
+        cores=target.cores,
+        vector_bytes=target.vector_bits // 8,
+        registers=target.vector_registers,
+        cycle_s=2.0 * lanes * target.cores / peak.float32_flops,
+        l1_bytes=target.l1_bytes,
+        l2_bytes=target.l2_bytes,
+        l3_bytes=target.l3_bytes,
+        l2_rate=peak.l2_bytes_per_s / target.cores,
+        l3_rate=peak.l3_bytes_per_s / target.cores,
+        memory_rate=peak.memory_bytes_per_s,
+    )
