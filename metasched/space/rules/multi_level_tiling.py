@@ -23,6 +23,7 @@ from metasched.target import Target
 from metasched.trace.instruction import Ref
 
 TILED: Final = "meta_schedule.tiling_structure"
+_PADDED_TO: Final = 8
 Request = Literal["no", "may", "must"]
 Tiles: TypeAlias = "Mapping[str, tuple[int | None, ...]]"
 """Factors of each loop by name, outermost first; None for what is left."""
@@ -87,6 +88,8 @@ class MultiLevelTiling(AbstractRule):
         max_innermost_factor: longest innermost loop.
         reuse_write: variants of the write-back.
         pack_reads: variants of packed operands.
+        pad_extents: sample the tiles of loops that no short tile divides, such as 109, from the
+            next multiple of 8; the surplus iterations are guarded.
         fixed: the factors to use in place of sampled ones; they need not divide the extents.
     """
 
@@ -95,6 +98,7 @@ class MultiLevelTiling(AbstractRule):
     max_innermost_factor: int = 64
     reuse_write: WriteReuse = WriteReuse()
     pack_reads: PackReads = PackReads()
+    pad_extents: bool = True
     fixed: Callable[[State, Block, Target], Tiles] | None = None
 
     def __post_init__(self) -> None:
@@ -155,10 +159,13 @@ class MultiLevelTiling(AbstractRule):
     def _split(self, schedule: Schedule, loop: Ref, parts: int, tiles: Tiles) -> tuple[Ref, ...]:
         """One loop for each level; a loop of one iteration stays whole, in the outermost one."""
         name = str(schedule.value(loop))
+        extent = int_value(schedule.state.loop(name).extent)
+        if extent == 1:
+            return (loop,)
         if name in tiles:
             return schedule.split(loop, tiles[name])
-        if int_value(schedule.state.loop(name).extent) == 1:
-            return (loop,)
+        if self.pad_extents and parts > 2 and extent is not None and _divides_poorly(extent):
+            loop = schedule.fuse(*schedule.split(loop, (None, _PADDED_TO)))
         return schedule.split(
             loop, schedule.sample_perfect_tile(loop, parts, self.max_innermost_factor)
         )
@@ -194,6 +201,11 @@ class MultiLevelTiling(AbstractRule):
                 copy, tiled.last(self.pack_reads.level), preserve_unit_loops=True
             )
         return [*plain, tiled]
+
+
+def _divides_poorly(extent: int) -> bool:
+    """Whether a loop is long and no length of a register tile divides it."""
+    return extent > 2 * _PADDED_TO and all(extent % d for d in range(4, 2 * _PADDED_TO + 1))
 
 
 def _elementwise_reader(schedule: Schedule, block: Ref) -> Block | None:
