@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable
 from typing import Any, Final, TypeVar
 
 import click
+
+from metasched.errors import UsageError
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -44,3 +47,15 @@ def as_json(function: F) -> F:
 def print_json(value: object) -> None:
     """Print one JSON object on a line of standard output."""
     click.echo(json.dumps(value, allow_nan=False))
+
+
+def require_file(url: str) -> None:
+    """Refuse a file database that is not there, since opening it would create it.
+
+    Raises:
+        UsageError: the URL names a file that does not exist.
+    """
+    scheme, _, rest = url.partition(":///")
+    path = rest.partition("?")[0]
+    if scheme.partition("+")[0] == "sqlite" and path and not os.path.exists(path):
+        raise UsageError(f"no database '{path}'; tune first, or name another with --db URL")

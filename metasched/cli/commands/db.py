@@ -1,0 +1,127 @@
+"""`metasched db`: look after a tuning database."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Generator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+import click
+
+from metasched.cli import options
+
+if TYPE_CHECKING:
+    from metasched.database import AbstractDatabase
+
+
+@click.group(invoke_without_command=True)
+@click.pass_context
+def db(context: click.Context) -> None:
+    """Look after a tuning database: upgrade, stats, export, import, merge, prune."""
+    if context.invoked_subcommand is None:
+        click.echo(context.get_help())
+
+
+@db.command()
+@options.database
+@options.as_json
+def upgrade(url: str, as_json: bool) -> None:
+    """Bring the schema of a database to this version."""
+    with _existing(url) as database:
+        # Opening a database upgrades it; there is no older schema in use anywhere after this.
+        count = database.stats().records
+    _report(as_json, {"database": url, "records": count}, f"{url} is up to date, {count} records")
+
+
+@db.command()
+@options.database
+@options.as_json
+def stats(url: str, as_json: bool) -> None:
+    """Count what a database holds."""
+    with _existing(url) as database:
+        held = database.stats()
+        names = sorted({workload.name for workload in database.workloads()})
+    by_status = {str(status): count for status, count in held.by_status.items()}
+    value: dict[str, object] = {
+        "database": url,
+        "workloads": held.workloads,
+        "targets": held.targets,
+        "jobs": held.jobs,
+        "records": held.records,
+        "servable": held.servable,
+        "by_status": by_status,
+        "programs": names,
+    }
+    counts = ", ".join(f"{count} {status}" for status, count in by_status.items()) or "none"
+    lines = [f"{name:10} {value[name]}" for name in ("workloads", "targets", "jobs", "servable")]
+    lines += [f"{'records':10} {held.records} ({counts})", f"{'programs':10} {', '.join(names)}"]
+    _report(as_json, value, "\n".join(line.rstrip() for line in lines))
+
+
+@db.command()
+@click.argument("path", type=click.Path(dir_okay=False))
+@options.database
+@options.as_json
+def export(path: str, url: str, as_json: bool) -> None:
+    """Write all records to PATH as JSON lines."""
+    with _existing(url) as database:
+        count = database.export(path)
+    _report(as_json, {"path": path, "records": count}, f"wrote {count} records to {path}")
+
+
+@db.command("import")
+@click.argument("path", type=click.Path(dir_okay=False))
+@options.database
+@options.as_json
+def import_(path: str, url: str, as_json: bool) -> None:
+    """Merge the records of an export at PATH into a database."""
+    from metasched.database import open_database
+    from metasched.errors import UsageError
+
+    if not os.path.exists(path):
+        raise UsageError(f"no file '{path}'; give one that `metasched db export` wrote")
+    with open_database(url) as database:
+        count = database.import_(path)
+    _report(as_json, {"database": url, "records": count}, f"read {count} records into {url}")
+
+
+@db.command()
+@click.argument("other", metavar="URL")
+@options.database
+@options.as_json
+def merge(other: str, url: str, as_json: bool) -> None:
+    """Merge the database at URL into the one of --db."""
+    from metasched.database import open_database
+
+    with _existing(other) as source, open_database(url) as database:
+        count = database.merge(source)
+    _report(as_json, {"database": url, "records": count}, f"merged {count} records into {url}")
+
+
+@db.command()
+@click.option("--keep", default=16, show_default=True, help="Records kept of each program.")
+@options.database
+@options.as_json
+def prune(keep: int, url: str, as_json: bool) -> None:
+    """Keep the fastest records of each program and target, and delete the rest."""
+    with _existing(url) as database:
+        count = database.prune(keep)
+    _report(as_json, {"database": url, "deleted": count}, f"deleted {count} records of {url}")
+
+
+@contextmanager
+def _existing(url: str) -> Generator[AbstractDatabase]:
+    """Open a database that must be there: looking at one must not create it."""
+    from metasched.database import open_database
+
+    options.require_file(url)
+    with open_database(url) as database:
+        yield database
+
+
+def _report(as_json: bool, value: dict[str, object], text: str) -> None:
+    if as_json:
+        options.print_json(value)
+    else:
+        click.echo(text)

@@ -1,0 +1,92 @@
+"""`metasched query`: the best records of a program, as a compiler looks them up."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from metasched import figures
+from metasched.cli import options
+
+if TYPE_CHECKING:
+    from metasched.database import TuningRecord
+
+
+@click.command()
+@options.program
+@options.target
+@options.database
+@click.option("--top", default=1, show_default=True, help="How many records, the best first.")
+@click.option("--source", is_flag=True, help="Also print the source of the best kernel.")
+@options.as_json
+def query(
+    op: str,
+    pairs: tuple[str, ...],
+    target: str,
+    url: str,
+    top: int,
+    source: bool,
+    as_json: bool,
+) -> int:
+    """Look up the best records of a program.
+
+    Nothing is measured. The exit status is 1 when there is no record; the message then says which
+    part of the key differs from what the database holds.
+
+    OP is an operator of metasched.ops, module:function, or file.py:function.
+    """
+    from metasched import compiling
+    from metasched.analysis.flops import flops
+    from metasched.cli.program import load_program
+    from metasched.database import open_database
+    from metasched.target import Target
+
+    program, goal = load_program(op, pairs), Target(target)
+    options.require_file(url)
+    with open_database(url) as database:
+        records = database.top(program, goal, top)
+        if not records:
+            click.echo(f"metasched: {database.explain_miss(program, goal)}", err=True)
+            return 1
+        text = compiling.compile(program, goal, database).source if source else None
+    work = flops(program)
+    if as_json:
+        found = [record_json(record, work) for record in records]
+        value = {"program": program.name, "target": str(goal), "flops": work, "records": found}
+        options.print_json(value | ({"source": text} if source else {}))
+        return 0
+    click.echo(_table(records, work))
+    if text is not None:
+        click.echo(text)
+    return 0
+
+
+def record_json(record: TuningRecord, work: float) -> dict[str, Any]:
+    """A servable record as JSON values; ``work`` is the operations of one call."""
+    return {
+        "time_s": record.time_s,
+        "gflops": work / record.time_s / 1e9 if record.time_s else None,
+        "samples_s": list(record.samples_s),
+        "program_hash": record.program_hash,
+        "source_hash": record.source_hash,
+        "max_error": record.evidence.get("max_error"),
+        "tolerance": record.evidence.get("tolerance"),
+        "job": record.job_id,
+        "created_at": record.created_at.isoformat(),
+        "trace": record.trace,
+    }
+
+
+def _table(records: tuple[TuningRecord, ...], work: float) -> str:
+    rows = [
+        (
+            record.program_hash[:12],
+            figures.microseconds(record.time_s),
+            figures.gflops(work, record.time_s),
+            str(len(record.samples_s)),
+            f"{record.created_at:%Y-%m-%d %H:%M}",
+        )
+        for record in records
+    ]
+    return figures.table(("candidate", "us", "GFLOP/s", "samples", "measured (UTC)"), rows)
