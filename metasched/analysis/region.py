@@ -82,9 +82,14 @@ class Facts:
         """Whether a range provably lies in another."""
         if inner == outer:
             return True
-        return self.nonneg(inner[0] - outer[0]) and self.nonneg(
-            outer[0] + outer[1] - inner[0] - inner[1]
-        )
+        space = outer[0] + outer[1] - inner[0]
+        match inner[1]:
+            case Binary(op="min", a=a, b=b):
+                # One bound is enough, and the simplifier does not look into minima.
+                fits = self.nonneg(space - a) or self.nonneg(space - b)
+            case extent:
+                fits = self.nonneg(space - extent)
+        return fits and self.nonneg(inner[0] - outer[0])
 
     def _fold(self, expr: Expr) -> Expr:
         """Replace complete products of tile factors by the extent."""
