@@ -102,6 +102,11 @@ class LocalWorkers(AbstractWorkers):
         return self._capacity
 
     @property
+    def shares_cores(self) -> bool:
+        """True: kernels are timed on all cores of this host."""
+        return True
+
+    @property
     def scratch(self) -> str:
         """The folder that holds what is built; it goes when the workers are closed."""
         return self._scratch

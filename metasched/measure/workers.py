@@ -43,6 +43,14 @@ class AbstractWorkers(ABC):
     def capacity(self) -> Capacity:
         """How many builds and runs proceed at the same time."""
 
+    @property
+    def shares_cores(self) -> bool:
+        """Whether measurements run on the cores of the calling process.
+
+        The caller then does no heavy work while a run is under way, since it would be measured.
+        """
+        return False
+
     @abstractmethod
     def submit_build(self, request: BuildRequest) -> None:
         """Queue a build and return at once.

@@ -1,0 +1,444 @@
+"""The tuning job: one event loop that keeps builders and runners busy and writes every result.
+
+There is no barrier between rounds: candidates are proposed whenever few are waiting, each build
+that ends becomes a run, each run that ends becomes a record and teaches the model. The loop itself
+neither builds nor runs anything. Read `Task` for one program's share of it.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from statistics import median
+from typing import Final
+
+from metasched.build import Candidate as BuildPayload
+from metasched.database import AbstractDatabase, JobStatus, TuningRecord, Workload
+from metasched.errors import MeasureError, UsageError
+from metasched.ir.stmt import Program
+from metasched.measure.records import (
+    AnyResult,
+    Artefact,
+    BuildRequest,
+    BuildResult,
+    CompareRequest,
+    CompareResult,
+    MeasureConfig,
+    RunRequest,
+    RunResult,
+    Status,
+)
+from metasched.measure.workers import AbstractWorkers
+from metasched.search.budget import AbstractTaskScheduler
+from metasched.search.records import Candidate, Outcome, Result
+from metasched.search.tuner import Tuner
+from metasched.space.postprocs import AbstractPostproc
+from metasched.target import Target
+
+_BUILD: Final = "metasched.build:build_candidate"
+_REFERENCE: Final = "metasched.build:build_reference"
+_BATCH: Final = 8
+_FINALISTS: Final = 4
+_FINAL_ROUNDS: Final = 15
+_CLOSE: Final = 1.15
+"""Candidates within this factor of the best are measured again in the final."""
+
+
+@dataclass(slots=True)
+class Task:
+    """One program of a job and all that is known of it while the job runs.
+
+    Attributes:
+        program: the unscheduled program.
+        workload: its database key.
+        tuner: proposes its candidates.
+        postprocs: of its space.
+        weight: how often the program runs, for the shared budget.
+        flops: operations of one call.
+        reference: the plainly compiled program; results are compared with it.
+        baseline_s: seconds of the default schedule.
+        best_s: seconds of the best candidate so far.
+        trials: candidates that were built or failed to, over this and earlier jobs.
+        failures: candidates that failed, by status.
+        reasons: the messages of failures, counted.
+        curve: ``(trial, best seconds)`` at each improvement.
+    """
+
+    program: Program
+    workload: Workload
+    tuner: Tuner
+    postprocs: tuple[AbstractPostproc, ...]
+    weight: float
+    flops: float
+    reference: Artefact | None = None
+    baseline_s: float | None = None
+    best_s: float | None = None
+    trials: int = 0
+    resumed: int = 0
+    ended: str = ""
+    failures: Counter[str] = field(default_factory=Counter[str])
+    reasons: Counter[str] = field(default_factory=Counter[str])
+    curve: list[tuple[int, float]] = field(default_factory=list[tuple[int, float]])
+    hashes: set[str] = field(default_factory=set[str])
+    artefacts: dict[str, Artefact] = field(default_factory=dict[str, Artefact])
+    measured: dict[str, TuningRecord] = field(default_factory=dict[str, TuningRecord])
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """A snapshot for displays; seconds of phases are wall clock of this process or of workers."""
+
+    task: Task
+    tasks: int
+    trials: int
+    budget: int
+    elapsed_s: float
+    building: int
+    running: int
+    phases: Mapping[str, float]
+
+
+@dataclass(slots=True)
+class _Pending:
+    task: Task
+    candidate: Candidate | None
+    build: BuildResult | None = None
+
+
+class Job:
+    """Tunes programs until a budget is spent.
+
+    Args:
+        tasks: the programs.
+        workers: builders and runners; the caller closes them.
+        database: receives every result.
+        target: what is tuned for.
+        job_id: the job's record in the database.
+        trials: candidates in all, those on record from before included.
+        seconds: wall clock after which nothing new is proposed; None for no limit.
+        seed: of inputs and interleaving.
+        config: how candidates are measured.
+        scheduler: chooses the program whose turn it is.
+        observe: called with a snapshot after each event.
+    """
+
+    def __init__(
+        self,
+        tasks: Sequence[Task],
+        workers: AbstractWorkers,
+        database: AbstractDatabase,
+        target: Target,
+        *,
+        job_id: str,
+        trials: int,
+        seconds: float | None,
+        seed: int,
+        config: MeasureConfig,
+        scheduler: AbstractTaskScheduler,
+        observe: Callable[[Progress], None],
+    ) -> None:
+        self.tasks = tuple(tasks)
+        self.phases: Counter[str] = Counter()
+        self._workers = workers
+        self._database = database
+        self._target = target
+        self._job_id = job_id
+        self._trials = trials
+        self._seconds = seconds
+        self._seed = seed
+        self._config = config
+        self._scheduler = scheduler
+        self._observe = observe
+        self._start = time.perf_counter()
+        self._next_id = 0
+        self._building: dict[int, _Pending] = {}
+        self._running: dict[int, _Pending] = {}
+        self._unwritten: list[TuningRecord] = []
+
+    # -- the loop ------------------------------------------------------------------------------
+
+    def run(self) -> None:
+        """Run to the end of the budget, then measure the finalists again.
+
+        Everything measured is in the database when this returns, and also when it raises, as it
+        does on Ctrl-C.
+
+        Raises:
+            MeasureError: the unscheduled program itself cannot be built or run.
+        """
+        status = JobStatus.FAILED
+        try:
+            self._prepare()
+            while self._active():
+                self._propose()
+                self._handle(self._workers.poll(0.5))
+            self._final()
+            status = JobStatus.DONE
+        except KeyboardInterrupt:
+            status = JobStatus.INTERRUPTED
+            raise
+        finally:
+            self._write()
+            self._database.end_job(self._job_id, status)
+
+    def _prepare(self) -> None:
+        """Build each program plainly, as what results are compared with, and by default."""
+        for task in self.tasks:
+            payload = BuildPayload(task.workload.text, None, task.postprocs, self._target)
+            reference = self._submit_build(task, None, _REFERENCE, payload)
+            default = self._submit_build(task, None, _BUILD, payload)
+            built = self._wait({reference, default})
+            task.reference = _artefact(built[reference], task.program.name)
+            artefact = _artefact(built[default], task.program.name)
+            done = self._measure(task, None, artefact, built[default])
+            while done in self._running:
+                self._handle(self._workers.poll(0.5))
+            if task.baseline_s is None:
+                reason = next(iter(task.reasons), "no result")
+                raise MeasureError(f"'{task.program.name}' cannot be measured: {reason}")
+
+    def _wait(self, ids: set[int]) -> dict[int, BuildResult]:
+        built: dict[int, BuildResult] = {}
+        while ids - built.keys():
+            for result in self._workers.poll(0.5):
+                if isinstance(result, BuildResult) and result.candidate_id in ids:
+                    self._building.pop(result.candidate_id)
+                    built[result.candidate_id] = result
+        return built
+
+    def _active(self) -> bool:
+        return bool(self._building or self._running or self._wants_more())
+
+    def _wants_more(self) -> bool:
+        timely = self._seconds is None or time.perf_counter() - self._start < self._seconds
+        return timely and self._left() > 0 and any(not task.ended for task in self.tasks)
+
+    def _left(self) -> int:
+        spent = sum(task.trials for task in self.tasks)
+        return self._trials - spent - len(self._building) - len(self._running)
+
+    def _propose(self) -> None:
+        """Ask for candidates while few wait, but never while a measurement shares our cores."""
+        waiting = len(self._building)
+        if waiting > 2 * self._workers.capacity.builders or not self._wants_more():
+            return
+        if self._running and self._workers.shares_cores:
+            return
+        began = time.perf_counter()
+        open_tasks = [k for k, task in enumerate(self.tasks) if not task.ended]
+        task = self.tasks[self._scheduler.next(open_tasks)]
+        candidates = task.tuner.ask(min(_BATCH, self._left()))
+        if not candidates and not waiting and not self._running:
+            task.ended = task.tuner.end
+        for candidate in candidates:
+            payload = BuildPayload(
+                task.workload.text, candidate.trace.to_json(), task.postprocs, self._target
+            )
+            self._submit_build(task, candidate, _BUILD, payload)
+        self.phases["propose"] += time.perf_counter() - began
+
+    def _handle(self, results: Iterable[AnyResult]) -> None:
+        for result in results:
+            match result:
+                case BuildResult():
+                    self._built(self._building.pop(result.candidate_id), result)
+                case RunResult():
+                    self._ran(self._running.pop(result.candidate_id), result)
+                case CompareResult():
+                    raise MeasureError("a comparison ended that was not waited for")
+        self._write()
+
+    def _submit_build(
+        self, task: Task, candidate: Candidate | None, function: str, payload: BuildPayload
+    ) -> int:
+        self._next_id += 1
+        self._building[self._next_id] = _Pending(task, candidate)
+        self._workers.submit_build(BuildRequest(self._next_id, function, payload))
+        return self._next_id
+
+    # -- results -------------------------------------------------------------------------------
+
+    def _built(self, pending: _Pending, result: BuildResult) -> None:
+        task = pending.task
+        self.phases["build"] += result.build_s
+        output = result.output
+        if output is None:
+            self._failed(pending, result.status, result.message, result)
+            return
+        if output.program_hash in task.hashes:
+            # Another candidate came to the same program; one measurement serves both.
+            self._tell(pending, Outcome.DUPLICATE)
+            return
+        task.hashes.add(output.program_hash)
+        self._measure(task, pending.candidate, output.artefact, result)
+
+    def _measure(
+        self, task: Task, candidate: Candidate | None, artefact: Artefact, build: BuildResult
+    ) -> int:
+        self._next_id += 1
+        self._running[self._next_id] = _Pending(task, candidate, build)
+        self._workers.submit_run(
+            RunRequest(
+                self._next_id, artefact, task.reference, self._seed, self._config, task.best_s
+            )
+        )
+        return self._next_id
+
+    def _ran(self, pending: _Pending, result: RunResult) -> None:
+        task, build = pending.task, pending.build
+        assert build is not None and build.output is not None
+        self.phases["run"] += result.run_s
+        self.phases["check"] += result.check_s + result.load_s
+        if result.status is not Status.OK:
+            self._failed(pending, result.status, result.message, build, result)
+            return
+        time_s = median(result.samples_s)
+        task.trials += 1
+        record = self._record(pending, Status.OK, "", build, result)
+        self._unwritten.append(record)
+        task.measured[build.output.program_hash] = record
+        task.artefacts[build.output.program_hash] = build.output.artefact
+        if pending.candidate is None:
+            task.baseline_s = time_s
+        if task.best_s is None or time_s < task.best_s:
+            task.best_s = time_s
+            task.curve.append((task.trials, time_s))
+        self._tell(pending, Outcome.OK, time_s)
+
+    def _failed(
+        self,
+        pending: _Pending,
+        status: Status,
+        message: str,
+        build: BuildResult,
+        run: RunResult | None = None,
+    ) -> None:
+        task = pending.task
+        if status is not Status.REJECTED:
+            task.trials += 1
+        task.failures[status.value] += 1
+        task.reasons[message.splitlines()[0] if message else status.value] += 1
+        self._unwritten.append(self._record(pending, status, message, build, run))
+        self._tell(pending, Outcome.LOST if status is Status.LOST else Outcome.FAILED)
+
+    def _tell(self, pending: _Pending, outcome: Outcome, time_s: float | None = None) -> None:
+        if pending.candidate is not None:
+            pending.task.tuner.tell([Result(pending.candidate.id, outcome, time_s)])
+            if outcome is not Outcome.DUPLICATE:
+                self._scheduler.told(self.tasks.index(pending.task), time_s)
+        self._observe(self.progress(pending.task))
+
+    def _record(
+        self,
+        pending: _Pending,
+        status: Status,
+        message: str,
+        build: BuildResult,
+        run: RunResult | None,
+    ) -> TuningRecord:
+        output, task = build.output, pending.task
+        trace = output.trace if output is not None else ""
+        if not trace and pending.candidate is not None:
+            trace = pending.candidate.trace.to_json()
+        timers = {"queue": build.queue_s, "build": build.build_s}
+        evidence: dict[str, str | int | float | bool | None] = {}
+        if run is not None:
+            timers |= {"load": run.load_s, "check": run.check_s, "run": run.run_s}
+            evidence = {
+                "reference_hash": task.reference.source_hash if task.reference else None,
+                "seed": self._seed,
+                "tolerance": run.tolerance,
+                "max_error": run.max_error,
+            }
+        return TuningRecord(
+            workload=task.workload,
+            target=self._target,
+            trace=trace,
+            program_hash=output.program_hash if output is not None else f"trace:{hash_of(trace)}",
+            status=status,
+            message=message,
+            samples_s=run.samples_s if run is not None else (),
+            evidence=evidence,
+            timers=timers,
+            source_hash=output.artefact.source_hash if output is not None else "",
+            job_id=self._job_id,
+        )
+
+    def _write(self) -> None:
+        if self._unwritten:
+            self._database.put_many(tuple(self._unwritten))
+            self._unwritten.clear()
+
+    # -- the final -----------------------------------------------------------------------------
+
+    def _final(self) -> None:
+        """Measure the best few of each program again, interleaved, so that drift picks no winner."""
+        for task in self.tasks:
+            ranked = sorted(task.measured.values(), key=lambda r: r.time_s or float("inf"))
+            close = [
+                r for r in ranked[:_FINALISTS] if (r.time_s or 0.0) <= _CLOSE * (task.best_s or 0.0)
+            ]
+            if len(close) < 2:
+                continue
+            self._next_id += 1
+            artefacts = tuple(task.artefacts[r.program_hash] for r in close)
+            rounds = _FINAL_ROUNDS if (task.best_s or 0.0) < 0.02 else 5
+            self._workers.submit_run(
+                CompareRequest(self._next_id, artefacts, rounds, self._seed, self._config)
+            )
+            result = self._wait_compare(self._next_id)
+            self.phases["final"] += result.run_s
+            if result.status is not Status.OK:
+                task.reasons[f"final: {result.message}"] += 1
+                continue
+            for record, samples in zip(close, result.samples_s, strict=True):
+                self._unwritten.append(replace(record, samples_s=samples))
+                task.measured[record.program_hash] = replace(record, samples_s=samples)
+            task.best_s = min(median(samples) for samples in result.samples_s)
+        self._write()
+
+    def _wait_compare(self, wanted: int) -> CompareResult:
+        while True:
+            for result in self._workers.poll(0.5):
+                if isinstance(result, CompareResult) and result.candidate_id == wanted:
+                    return result
+
+    def progress(self, task: Task) -> Progress:
+        """A snapshot, with one task in front."""
+        return Progress(
+            task,
+            len(self.tasks),
+            sum(t.trials for t in self.tasks),
+            self._trials,
+            time.perf_counter() - self._start,
+            len(self._building),
+            len(self._running),
+            dict(self.phases),
+        )
+
+
+def _artefact(result: BuildResult, name: str) -> Artefact:
+    if result.output is None:
+        raise MeasureError(f"'{name}' cannot be built: {result.message}")
+    return result.output.artefact
+
+
+def hash_of(text: str) -> str:
+    """A short key of a text."""
+    import hashlib
+
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def check_budget(trials: int, seconds: float | None) -> None:
+    """Refuse a budget that allows nothing.
+
+    Raises:
+        UsageError: trials below 1, or seconds not above 0.
+    """
+    if trials < 1:
+        raise UsageError(f"trials={trials} is given, expected at least 1")
+    if seconds is not None and seconds <= 0:
+        raise UsageError(f"seconds={seconds} is given, expected more than 0")

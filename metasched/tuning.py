@@ -1,0 +1,270 @@
+"""`tune`: search the space of one or several programs and keep every result in a database."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from metasched.analysis.flops import flops
+from metasched.cost.features import FEATURE_NAMES, FEATURE_VERSION
+from metasched.cost.machine import Machine, machine_of
+from metasched.cost.model import COST_MODELS, AbstractCostModel, FeatureLayout
+from metasched.database import AbstractDatabase, TuningRecord, Workload, open_database
+from metasched.errors import TraceError, UsageError, suggest
+from metasched.ir.expr import int_value
+from metasched.ir.stmt import Program
+from metasched.job import Job, Progress, Task, check_budget
+from metasched.measure.local import LocalWorkers
+from metasched.measure.records import MeasureConfig, Status
+from metasched.measure.workers import AbstractWorkers
+from metasched.search.budget import GradientScheduler
+from metasched.search.records import Known
+from metasched.search.strategies import STRATEGIES, StrategySettings
+from metasched.search.structure import StructureSet
+from metasched.search.tuner import Tuner
+from metasched.space.space import Space
+from metasched.target import Target
+from metasched.trace.trace import Trace
+
+Programs = Program | Sequence[Program | tuple[Program, float]]
+
+
+@dataclass(frozen=True, slots=True)
+class TuneResult:
+    """What tuning one program came to.
+
+    Attributes:
+        program: the program.
+        best: the best record; None when nothing could be served.
+        baseline_s: seconds of the default schedule, measured in the same job.
+        trials: candidates on record for the program and target, earlier jobs included.
+        measured: candidates of this job.
+        failures: failed candidates of this job by status.
+        reasons: their messages, counted.
+        curve: ``(trial, best seconds so far)`` at each improvement.
+        flops: operations of one call.
+        seconds: wall clock of the whole job.
+        phases: seconds by phase: propose (this process), build, check, run, final (workers).
+        ended: why the search ended before its budget, else empty.
+    """
+
+    program: Program
+    best: TuningRecord | None
+    baseline_s: float | None
+    trials: int
+    measured: int
+    failures: Mapping[str, int]
+    reasons: Mapping[str, int]
+    curve: tuple[tuple[int, float], ...]
+    flops: float
+    seconds: float
+    phases: Mapping[str, float]
+    ended: str
+
+    @property
+    def best_s(self) -> float | None:
+        """Seconds of the best record."""
+        return None if self.best is None else self.best.time_s
+
+    @property
+    def speedup(self) -> float | None:
+        """How many times faster than the default schedule the best record is."""
+        if self.best_s is None or self.baseline_s is None:
+            return None
+        return self.baseline_s / self.best_s
+
+
+def tune(
+    program: Programs,
+    *,
+    target: str | Target = "cpu",
+    database: str | AbstractDatabase = "memory:",
+    trials: int = 64,
+    seconds: float | None = None,
+    seed: int = 0,
+    space: Space | None = None,
+    strategy: str = "evolutionary",
+    model: str | AbstractCostModel = "boosted_trees",
+    workers: str | AbstractWorkers = "local",
+    measure: MeasureConfig | None = None,
+    progress: bool | Callable[[Progress], None] = False,
+) -> TuneResult | tuple[TuneResult, ...]:
+    """Search for fast schedules and keep every result in the database.
+
+    Args:
+        program: a program, or several that share the budget, each alone or with a weight.
+        target: what to tune for; "cpu" is this host.
+        database: URL of the tuning database, or an open one.
+        trials: candidates in all, those that the database holds from earlier jobs included, so the
+            same call resumes an interrupted job and measures nothing twice.
+        seconds: wall clock after which nothing new is proposed.
+        seed: seed of the search and of the inputs.
+        space: the search space; the default of the target when None.
+        strategy: name of the search strategy.
+        model: name of the cost model, or a model.
+        workers: "local", or an object; it is closed only when it was made here.
+        measure: how candidates are measured.
+        progress: show progress on the terminal, or call a function with snapshots.
+
+    Returns:
+        One result for a single program, else a tuple in the order given.
+
+    Raises:
+        UsageError: an argument is wrong; nothing was started.
+        MeasureError: the unscheduled program itself cannot be built or run.
+        KeyboardInterrupt: on Ctrl-C, with everything measured so far in the database.
+    """
+    began = time.perf_counter()
+    check_budget(trials, seconds)
+    goal = Target.parse(target)
+    chosen = space or Space.default(goal.kind)
+    setup = _Setup(goal, chosen, machine_of(goal), strategy, model, seed)
+    opened = open_database(database)
+    settings = {"trials": trials, "seconds": seconds, "seed": seed, "strategy": strategy}
+    phases: Mapping[str, float] = {}
+    try:
+        tasks = [_task(p, weight, setup, opened) for p, weight in _programs(program)]
+        if sum(task.trials for task in tasks) < trials:
+            job_id = opened.start_job(settings).id
+            with _workers(workers, goal) as pool, _observer(progress, goal) as observe:
+                job = Job(
+                    tasks, pool, opened, goal, job_id=job_id, trials=trials, seconds=seconds,
+                    seed=seed, config=measure or MeasureConfig(), observe=observe,
+                    scheduler=GradientScheduler([task.weight for task in tasks]),
+                )  # fmt: skip
+                job.run()
+            phases = dict(job.phases)
+        wall = time.perf_counter() - began
+        results = tuple(_result(task, opened, goal, wall, phases) for task in tasks)
+    finally:
+        if opened is not database:
+            opened.close()
+    return results[0] if isinstance(program, Program) else results
+
+
+@dataclass(frozen=True, slots=True)
+class _Setup:
+    """What the tasks of a job share."""
+
+    target: Target
+    space: Space
+    machine: Machine
+    strategy: str
+    model: str | AbstractCostModel
+    seed: int
+
+
+def _programs(given: Programs) -> list[tuple[Program, float]]:
+    if isinstance(given, Program):
+        return [(given, 1.0)]
+    pairs = [(item, 1.0) if isinstance(item, Program) else item for item in given]
+    for item in pairs:
+        if len(item) != 2 or not isinstance(item[0], Program) or not item[1] > 0:  # pyright: ignore[reportUnnecessaryComparison, reportUnnecessaryIsInstance]
+            raise UsageError(f"tune expects programs or (program, weight > 0) pairs, got {item!r}")
+    if not pairs:
+        raise UsageError("tune expects at least one program, got none")
+    return pairs
+
+
+def _task(program: Program, weight: float, setup: _Setup, database: AbstractDatabase) -> Task:
+    """One program's search, continued from what the database holds."""
+    symbolic = [v for p in program.params for v in p.shape if int_value(v) is None]
+    if symbolic:
+        raise UsageError(
+            f"'{program.name}' has the symbolic size '{symbolic[0]}', which cannot be tuned yet; "
+            "give it a number, or compile it without tuning"
+        )
+    workload = Workload.from_program(program)
+    records = list(database.records(workload.hash, setup.target))
+    sketches = setup.space.sketches(program, setup.target)
+    layout = FeatureLayout(FEATURE_NAMES, FEATURE_VERSION)
+    model = setup.model
+    settings = StrategySettings(mutators=setup.space.mutators)
+    tuner = Tuner(
+        StructureSet(program, sketches, setup.machine),
+        COST_MODELS[model](layout, setup.seed) if isinstance(model, str) else model,
+        STRATEGIES[setup.strategy](settings),
+        seed=setup.seed,
+        task=f"{workload.hash}:{setup.target.key()}",
+        known=[known for record in records if (known := _known(record)) is not None],
+    )
+    measured = [record for record in records if record.status not in _NOT_COUNTED]
+    times = [r.time_s for r in measured if r.is_servable and r.time_s is not None]
+    return Task(
+        program,
+        workload,
+        tuner,
+        setup.space.postprocs,
+        weight,
+        flops(program),
+        best_s=min(times, default=None),
+        trials=len(measured),
+        resumed=len(measured),
+        hashes=set(database.measured_hashes(workload.hash, setup.target)),
+    )
+
+
+_NOT_COUNTED = (Status.REJECTED, Status.LOST)
+"""Such records spend no trial: nothing was built, or nothing is known."""
+
+
+def _known(record: TuningRecord) -> Known | None:
+    """A record as the tuner knows it: the trace up to postprocessing."""
+    if record.status is Status.LOST or not record.trace:
+        return None
+    try:
+        trace = Trace.from_json(record.trace).without_postproc()
+    except TraceError:
+        return None
+    return Known(trace, record.time_s if record.is_servable else None)
+
+
+@contextmanager
+def _workers(given: str | AbstractWorkers, target: Target) -> Iterator[AbstractWorkers]:
+    if isinstance(given, AbstractWorkers):
+        yield given
+        return
+    if given != "local":
+        raise UsageError(f"unknown workers '{given}'{suggest(given, ('local',))}")
+    with LocalWorkers(target) as pool:
+        yield pool
+
+
+@contextmanager
+def _observer(
+    progress: bool | Callable[[Progress], None], target: Target
+) -> Iterator[Callable[[Progress], None]]:
+    if callable(progress):
+        yield progress
+    elif not progress:
+        yield lambda _: None
+    else:
+        from metasched.progress import display
+
+        with display(target) as show:
+            yield show
+
+
+def _result(
+    task: Task,
+    database: AbstractDatabase,
+    target: Target,
+    seconds: float,
+    phases: Mapping[str, float],
+) -> TuneResult:
+    return TuneResult(
+        program=task.program,
+        best=database.best(task.workload.hash, target),
+        baseline_s=task.baseline_s,
+        trials=task.trials,
+        measured=task.trials - task.resumed,
+        failures=dict(task.failures),
+        reasons=dict(task.reasons),
+        curve=tuple(task.curve),
+        flops=task.flops,
+        seconds=seconds,
+        phases=phases,
+        ended=task.ended,
+    )
