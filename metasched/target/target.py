@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields
-from typing import Any, TypedDict, Unpack
+from typing import Any, TypedDict, Unpack, cast
 
 from metasched.errors import UsageError, suggest
 from metasched.target.detect import host_facts, vector_unit
@@ -78,8 +78,8 @@ class Target:
 
     def __init__(self, kind: str = "cpu", **overrides: Unpack[TargetFields]) -> None:
         _check_kind(kind)
-        _check_names(overrides)
-        facts: dict[str, Any] = {**host_facts(), "toolchain": describe_toolchain(), **overrides}
+        facts: dict[str, Any] = {**host_facts(), "toolchain": describe_toolchain()}
+        facts |= _checked_overrides(overrides)
         if "features" in overrides or "arch" in overrides:
             bits, registers = vector_unit(facts["arch"], facts["features"])
             facts["vector_bits"] = overrides.get("vector_bits", bits)
@@ -137,11 +137,12 @@ def _check_kind(kind: str) -> None:
         raise UsageError(f"unknown target '{kind}'{suggest(kind, ('cpu',))}")
 
 
-def _check_names(overrides: Mapping[str, object]) -> None:
+def _checked_overrides(overrides: Mapping[str, Any]) -> dict[str, Any]:
     known = TargetFields.__annotations__
     for name in overrides:
         if name not in known:
             raise UsageError(f"a target has no '{name}'{suggest(name, known)}")
+    return {name: _checked(name, value) for name, value in overrides.items()}
 
 
 def _fill(target: Target, values: Mapping[str, Any]) -> None:
@@ -150,11 +151,18 @@ def _fill(target: Target, values: Mapping[str, Any]) -> None:
         object.__setattr__(target, field.name, _checked(field.name, values[field.name]))
 
 
+def _checked_features(value: Any) -> tuple[str, ...]:
+    if not isinstance(value, list | tuple | set | frozenset):
+        raise UsageError(f"target features are a list of names, got {value!r}")
+    names = set(cast("Iterable[Any]", value))
+    if not all(isinstance(name, str) for name in names):
+        raise UsageError(f"target features are a list of names, got {value!r}")
+    return tuple(sorted(names))
+
+
 def _checked(name: str, value: Any) -> Any:
     if name == "features":
-        if isinstance(value, str) or not all(isinstance(item, str) for item in value):
-            raise UsageError(f"target features are a list of names, got {value!r}")
-        return tuple(sorted(set(value)))
+        return _checked_features(value)
     expected = str if name in ("kind", "arch", "model", "toolchain") else int
     if not isinstance(value, expected) or isinstance(value, bool):
         raise UsageError(f"target {name} is {value!r}, expected {expected.__name__}")
