@@ -165,7 +165,7 @@ def _flat(extents: Sequence[Expr], axes: Sequence[Var]) -> Expr:
 
 
 def _reduce(kind: Kind, value: ExprLike, axis: Axis | Iterable[Axis]) -> Reduction:
-    axes = (axis,) if isinstance(axis, Axis) else tuple(axis)
+    axes = tuple(axis) if isinstance(axis, Iterable) else (axis,)
     for item in axes:
         if not isinstance(item, Axis):  # pyright: ignore[reportUnnecessaryIsInstance]
             raise UsageError(f"te.{kind} reduces over te.reduce_axis axes, got {item!r}")
