@@ -92,7 +92,7 @@ class Scope:
     def why_not_movable(self, block: Block) -> str | None:
         """Why a block is neither complete nor a reduction, or None if it is one of them."""
         reason = self.why_not_complete(block)
-        return None if reason is None or block.init is None else self.why_not_reduction(block)
+        return self.why_not_reduction(block) if reason and block.init is not None else reason
 
     def _why_not_dominant(self, block: Block) -> str | None:
         for region in block.writes:

@@ -211,13 +211,63 @@ class Facts:
         They do when, dimension by dimension, the loops count like digits: the steps are 1, the
         extent of that loop, the product of the first two extents, ...; and no loop serves twice.
         """
+        return self._all_digits([self.simplify(e) for e in exprs], inner) is not None
+
+    def is_one_to_one(self, exprs: Iterable[Expr], inner: Collection[Var]) -> bool:
+        """Whether each iteration of the inner loops gives the indices other values.
+
+        Indices that take a fused loop apart are seen as one: ``f // 4`` and ``f % 4`` as ``f``.
+
+        >>> f, k = Var("f"), Var("k")
+        >>> known = Facts({f: const(8), k: const(3)})
+        >>> known.is_one_to_one([f // 4, f % 4], [f]), known.is_one_to_one([f], [f, k])
+        (True, False)
+        """
+        whole = self._fused([self.simplify(e) for e in exprs])
+        used = None if whole is None else self._all_digits(whole, inner)
+        return used is not None and all(
+            var in used or int_value(self.ranges[var]) == 1 for var in inner
+        )
+
+    def _fused(self, exprs: Iterable[Expr]) -> list[Expr] | None:
+        """Replace complete sets of quotients and remainders by what they are taken from."""
+        whole: list[Expr] = []
+        parts: dict[Expr, list[tuple[int, int | None]]] = {}
+        for expr in exprs:
+            match expr:
+                case Binary(
+                    op="floormod",
+                    a=Binary(op="floordiv", a=base, b=Const(value=low)),
+                    b=Const(value=size),
+                ):
+                    parts.setdefault(base, []).append((int(low), int(low * size)))
+                case Binary(op="floormod", a=base, b=Const(value=size)):
+                    parts.setdefault(base, []).append((1, int(size)))
+                case Binary(op="floordiv", a=base, b=Const(value=low)):
+                    parts.setdefault(base, []).append((int(low), None))
+                case _:
+                    whole.append(expr)
+        complete = all(self._complete(base, digits) for base, digits in parts.items())
+        return [*whole, *parts] if complete else None
+
+    def _complete(self, base: Expr, digits: list[tuple[int, int | None]]) -> bool:
+        reached: int | None = 1
+        for low, high in sorted(digits, key=lambda digit: digit[0]):
+            if low != reached:
+                return False
+            reached = high
+        _, last = self.simplify.bounds(base)
+        return reached is None or (last is not None and last < reached)
+
+    def _all_digits(self, exprs: Iterable[Expr], inner: Collection[Var]) -> set[Var] | None:
+        """The inner loops in indices that count like digits, each loop once; else None."""
         used: set[Var] = set()
         for expr in exprs:
-            digits = self._digits(self.simplify(expr), inner)
+            digits = self._digits(expr, inner)
             if digits is None or not used.isdisjoint(digits):
-                return False
+                return None
             used.update(digits)
-        return True
+        return used
 
     def _digits(self, expr: Expr, inner: Collection[Var]) -> set[Var] | None:
         steps: dict[Expr, Var] = {}

@@ -22,6 +22,7 @@ from metasched.ir.expr import (
     Select,
     Var,
     int_value,
+    less,
 )
 from metasched.ir.printer import free_sizes, print_program
 from metasched.ir.regions import leaves, misses
@@ -202,6 +203,8 @@ class _Verifier:
         for axis in block.iters:
             self._iter(axis, block, scope, simplify)
         inner = scope.inside(block, root=root)
+        if not _only_keeps_domains(block):
+            inner = replace(inner, guarded=True)
         for buffer in block.allocs:
             self._check_shape(buffer, inner)
         for region in (*block.reads, *block.writes):
@@ -332,3 +335,19 @@ class _Verifier:
         surely = not scope.guarded and not vector
         if surely and all(misses(region, at, simplify) for region in mine):
             self._fail(f"{element} is used in block '{mark}' outside its regions", mark)
+
+
+def _only_keeps_domains(block: Block) -> bool:
+    """Whether a predicate says no more than that iterations stay in their domains.
+
+    Otherwise, as for a split loop that `rfactor` made two iterations of, it also guards accesses.
+    """
+    domains = {less(it.binding, it.extent) for it in block.iters}
+    parts = [block.predicate]
+    while parts:
+        part = parts.pop()
+        if isinstance(part, Binary) and part.op == "and":
+            parts += (part.a, part.b)
+        elif part != TRUE and part not in domains:
+            return False
+    return True

@@ -11,7 +11,7 @@ from metasched.ir.regions import element_regions, read_accesses, write_accesses
 from metasched.ir.simplify import Simplifier
 from metasched.ir.stmt import Block, For, IterVar, Region, Stmt, seq
 from metasched.ir.walk import free_vars, substitute, substitute_stmt
-from metasched.schedule.primitives.placement import Refusal
+from metasched.schedule.primitives.placement import Refusal, facts
 from metasched.schedule.primitives.primitive import PRIMITIVES, Primitive
 from metasched.schedule.state import State, edit_stmt
 
@@ -36,6 +36,7 @@ def decompose_reduction(state: State, block: str, loop: str) -> tuple[State, tup
         - a loop around all reduce loops of the block (those of extent 1 do not count)
         - loops that drive either spatial or reduce iterations
         - reduce iterations that start at zero
+        - loops that run each iteration of the block once
 
     ::
 
@@ -136,8 +137,12 @@ def _check(state: State, block: Block, outer: For) -> _Split | Refusal:
         if it.kind == "reduce" and known(substitute(it.binding, start)) != const(0, it.var.dtype):
             given = f"'{it.var.name}' bound to {it.binding}"
             return Refusal("reduce iterations that start at zero", given, block.name)
-    guarded = free_vars(block.predicate) - reducing
     below = around[position:]
+    if not facts(state).is_one_to_one((it.binding for it in block.iters), [x.var for x in below]):
+        rule = "loops that run each iteration of the block once"
+        given = f"'{name}', in which '{block.name}' is computed again and again"
+        return Refusal(rule, given, name, "use a loop further inside")
+    guarded = free_vars(block.predicate) - reducing
     loops = tuple(loop for loop in below if loop.var in spatial | guarded)
     return _Split(block, block.init, loops, start)
 

@@ -72,11 +72,12 @@ def rfactor(state: State, loop: str, factor_axis: int) -> tuple[State, tuple[str
     if isinstance(factoring, Refusal):
         raise factoring.error(state, "rfactor")
     block, nest = factoring.block, factoring.chain[0]
-    name, partial = state.fresh(f"{block.name}_rf", f"{factoring.store.buffer.name}_rf")
+    (name,) = state.fresh(f"{block.name}_rf")
     shape = factoring.inserted(factoring.store.buffer.shape, outer.extent)
-    buffer = Buffer(partial, shape, factoring.store.buffer.dtype)
+    buffer = Buffer(name, shape, factoring.store.buffer.dtype)
     first = _nest(factoring.chain, factoring.partial_block(state, name, buffer))
-    second = factoring.final_nest(state, buffer)
+    # The second nest must not take names of the first, so it is named beside it.
+    second = factoring.final_nest(state.replace(nest, seq(first, nest)), buffer)
     scope = state.scope(nest)
     new = state.replace(nest, seq(first, second))
     changed = new.block(scope.name)
