@@ -226,12 +226,12 @@ class Simplifier:
             if len(m) != 1 or m not in poly:
                 continue
             match m[0]:
-                case Binary(op="floormod", a=x, b=d) if (size := int_value(d)) is not None:
+                case Binary(op="floormod", a=x, b=d):
                     # x % d may have come from (x' // e) % d with x = x' // e already simplified.
-                    quotient = self._poly(floordiv(x, d))
+                    whole = _times(self._poly(floordiv(x, d)), self._poly(d))
+                    key = next(iter(whole)) if len(whole) == 1 else None
                     c = poly[m]
-                    key = next(iter(quotient)) if len(quotient) == 1 else None
-                    if key and poly.get(key) == c * size and quotient[key] == 1:
+                    if key and poly.get(key) == c * whole[key]:
                         rest = {n: v for n, v in poly.items() if n not in (m, key)}
                         poly = _plus(rest, self._poly(x), c)
                 case _:

@@ -1,0 +1,84 @@
+from __future__ import annotations
+
+import pytest
+
+from metasched.errors import ScheduleError
+from metasched.schedule.schedule import Schedule
+from tests.core.schedule.programs import body, check, matmul, scan, triangle, two_stages
+
+
+def order(sch: Schedule) -> list[str]:
+    lines = (line.strip() for line in body(sch).splitlines())
+    return [line.split()[1] for line in lines if line.startswith("for ")]
+
+
+def test_all_loops_of_a_nest() -> None:
+    sch = Schedule(matmul())
+    i, j, k = sch.get_loops(sch.get_block("c"))
+    sch.reorder(k, j, i)
+    assert order(sch) == ["k", "j", "i"]
+    check(sch)
+
+
+def test_loops_that_are_not_listed_keep_their_place() -> None:
+    sch = Schedule(matmul())
+    i, _, k = sch.get_loops(sch.get_block("c"))
+    sch.reorder(k, i)
+    assert order(sch) == ["k", "j", "i"]
+    check(sch)
+
+
+def test_loops_keep_kind_and_annotations() -> None:
+    sch = Schedule(matmul())
+    i, j, _ = sch.get_loops(sch.get_block("c"))
+    sch.annotate(j, "note", 1)
+    sch.parallel(i)
+    sch.reorder(j, i)
+    assert 'for j in serial(6, {"note": 1}):' in body(sch)
+    assert "for i in parallel(8):" in body(sch)
+    check(sch)
+
+
+def test_one_loop_is_fine() -> None:
+    sch = Schedule(matmul())
+    i, _, _ = sch.get_loops(sch.get_block("c"))
+    sch.reorder(i)
+    check(sch)
+
+
+def test_requires_at_least_one_loop_and_none_twice() -> None:
+    sch = Schedule(matmul())
+    i, _, _ = sch.get_loops(sch.get_block("c"))
+    for given in ([], [i, i]):
+        with pytest.raises(ScheduleError, match="at least one loop and none twice"):
+            sch.reorder(*given)
+
+
+def test_requires_loops_of_one_chain() -> None:
+    sch = Schedule(two_stages())
+    first = sch.get_loops(sch.get_block("b"))
+    second = sch.get_loops(sch.get_block("c"))
+    with pytest.raises(ScheduleError, match="loops of one chain, got 'j', which is not around"):
+        sch.reorder(second[1], first[1])
+
+
+def test_requires_each_loop_of_the_chain_to_hold_nothing_but_the_next() -> None:
+    sch = Schedule(two_stages())
+    loops = sch.get_loops(sch.get_block("c"))
+    sch.compute_at(sch.get_block("b"), loops[0])
+    with pytest.raises(ScheduleError, match="hold nothing but the next, got 'c_i', which holds"):
+        sch.reorder(loops[1], loops[0])
+
+
+def test_requires_extents_that_do_not_depend_on_loops_further_inside() -> None:
+    sch = Schedule(triangle())
+    i, j = sch.get_loops(sch.get_block("b"))
+    with pytest.raises(ScheduleError, match="do not depend on loops further inside, got i of 'j'"):
+        sch.reorder(j, i)
+
+
+def test_requires_no_block_with_opaque_iterations_below() -> None:
+    sch = Schedule(scan())
+    i, j = sch.get_loops(sch.get_block("b"))
+    with pytest.raises(ScheduleError, match="no block with opaque iterations below, got block 'b'"):
+        sch.reorder(j, i)
