@@ -77,7 +77,7 @@ def _runs(state: State, name: str) -> list[int] | None:
 _INLINE: Final[tuple[AbstractRule, ...]] = (InlineConstantScalars(), AutoInline())
 _NOTES: Final = ParallelizeVectorizeUnroll(unroll_max_steps=(16,))
 _TILING: Final = MultiLevelTiling(
-    reuse_write=WriteReuse("must", (1,)), pack_reads=PackReads("must"), fixed=default_tiles
+    reuse_write=WriteReuse("must", (2,)), pack_reads=PackReads("must"), fixed=default_tiles
 )
 _UNPACKED: Final = MultiLevelTiling(
     reuse_write=WriteReuse("no"), pack_reads=PackReads("no"), fixed=default_tiles

@@ -19,6 +19,7 @@ from metasched.target import Target
 _SYMBOLIC = 1024
 """What an extent counts as while it is not known."""
 
+_SYMBOLIC_PANEL = 8
 _JOBS_PER_CORE = 4
 _MOST_ROWS = 14
 _SPARE_REGISTERS = 4
@@ -58,6 +59,8 @@ def default_tiles(state: State, block: Block, target: Target) -> Tiles:
         most = max(target.l2_bytes // (2 * strip), 1)
         count = ceil(_size(row) / rows)
         across = ceil(_size(vector) / columns)
+        if int_value(row.extent) is None:
+            most = min(most, _SYMBOLIC_PANEL)
         panel = _largest_divisor(count, min(most, max(count * jobs * across // wanted, 1)))
         tiles[row.var.name] = (None, 1, panel, rows)
         jobs *= count // panel

@@ -97,9 +97,9 @@ class VectorPlan:
 def vector_plan(state: State, block: Block, *, most: int, vector_bits: int) -> VectorPlan | None:
     """How to vectorise the innermost loops of a leaf block; None when that is not possible.
 
-    The innermost loop that repeats must be spatial and of constant extent, and the block must
-    store neighbouring elements along it. Loops around it join in where all accesses go on without
-    a gap and it is no whole number of vectors by itself.
+    The innermost loop that repeats must be spatial, and the block must store neighbouring elements
+    along it. Loops around it join in where all accesses go on without a gap and it is no whole
+    number of vectors by itself. A loop of symbolic extent is split by one vector.
     """
     store = single_store(block)
     loops = _inner_loops(state, block)
@@ -108,10 +108,12 @@ def vector_plan(state: State, block: Block, *, most: int, vector_bits: int) -> V
         return None
     access = _bound(block, store)
     inner = loops[-count]
-    length = int_value(inner.extent) or 1
     if _step(access, inner.var) != 1:
         return None
     lanes = max(vector_bits // store.buffer.dtype.bits, 1)
+    length = int_value(inner.extent)
+    if length is None:
+        return VectorPlan(count, min(lanes, most))
     plain = block.predicate == TRUE and not has_condition(block)
     while plain and length % lanes and count < len(loops):
         outer = loops[-count - 1]
@@ -141,10 +143,7 @@ def _inner_loops(state: State, block: Block) -> list[For]:
 def _fusible_units(loops: list[For]) -> int | None:
     """The number of innermost loops down from the first that repeats; None when there is none."""
     for count, loop in enumerate(reversed(loops), start=1):
-        extent = int_value(loop.extent)
-        if extent is None:
-            return None
-        if extent != 1:
+        if int_value(loop.extent) != 1:
             return count
     return None
 

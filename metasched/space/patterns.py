@@ -81,11 +81,16 @@ def region_vars(region: Region) -> set[Var]:
 
 
 def has_reuse(block: Block) -> bool:
-    """Whether some operand of a reduction is read again along a spatial iteration variable."""
+    """Whether a reduction reads some operand again along a spatial iteration variable.
+
+    Operands that the reduction does not run through, such as a row's mean, do not count.
+    """
     if len(block.writes) != 1 or not block.reads or not is_reduction(block):
         return False
     spatial = {it.var for it in iters_of(block, "spatial")}
-    return any(spatial - region_vars(region) for region in block.reads)
+    reduced = {it.var for it in iters_of(block, "reduce")}
+    used = [region_vars(region) for region in block.reads]
+    return any(spatial - variables and reduced & variables for variables in used)
 
 
 def consumers(state: State, block: Block) -> list[Block]:

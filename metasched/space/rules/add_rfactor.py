@@ -38,8 +38,8 @@ class AddRFactor(AbstractRule):
             results.
         max_innermost_factor: most vector lanes of partial results.
         least_lanes: shortest reduction that is spread over lanes.
-        variants: what to offer, of "plain", "lanes", "jobs", "both" and, for blocks that are tiled
-            afterwards, "tiled".
+        variants: what to offer, of "plain", "lanes", "jobs" (which "both" with one lane is, too),
+            "both" and, for blocks that are tiled afterwards, "tiled".
         fixed: take as many lanes as divide the reduction instead of sampling them.
     """
 
@@ -47,7 +47,7 @@ class AddRFactor(AbstractRule):
     max_jobs_per_core: int = 16
     max_innermost_factor: int = 64
     least_lanes: int = 16
-    variants: tuple[str, ...] = ("plain", "lanes", "jobs", "both", "tiled")
+    variants: tuple[str, ...] = ("plain", "lanes", "both", "tiled")
     fixed: bool = False
 
     def refusal(self, state: State, block: Block, target: Target) -> str | None:
