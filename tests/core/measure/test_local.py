@@ -95,8 +95,8 @@ def test_a_kernel_is_built_checked_and_timed(workers: LocalWorkers, reference: A
     assert built.build_s > 0
     result = run(workers, built.output.artefact, reference=reference)
     assert result.status == Status.OK, result.message
-    assert QUICK.min_samples <= len(result.samples_s) <= QUICK.max_samples
-    assert all(0 < sample < 1e-3 for sample in result.samples_s)
+    assert 2 <= len(result.samples_s) <= 2 * QUICK.max_samples
+    assert all(0 < sample < 0.1 for sample in result.samples_s)
     assert result.max_error is not None
     assert result.tolerance is not None
     assert result.max_error <= result.tolerance
@@ -238,18 +238,18 @@ def test_a_build_that_hangs_is_ended_with_all_it_started(tmp_path: Path) -> None
 
 
 def test_a_paused_build_loses_no_time_and_keeps_its_deadline(folder: Path) -> None:
-    config = MeasureConfig(build_timeout_s=2.0, run_timeout_s=3.0)
+    config = MeasureConfig(build_timeout_s=1.6, run_timeout_s=2.0)
     hang = kernels.compile_kernel(folder, kernels.HANG)
     with LocalWorkers(builders=1, config=config) as workers:
         build(workers, "reject")
-        workers.submit_build(BuildRequest(1, "tests.core.measure.kernels:spin", 1.0))
+        workers.submit_build(BuildRequest(1, "tests.core.measure.kernels:nap", 30))
         workers.submit_run(RunRequest(2, hang, config=config))
         run_result, build_result = wait_for(workers, 2)
     assert isinstance(run_result, RunResult)
     assert run_result.status == Status.RUN_TIMEOUT
     assert isinstance(build_result, BuildResult)
     assert build_result.status == Status.REJECTED, build_result.message
-    assert build_result.build_s < 2.0
+    assert 0.3 < build_result.build_s < 1.6
 
 
 def test_closing_leaves_no_process_and_no_file(tmp_path: Path) -> None:

@@ -1,0 +1,35 @@
+"""What the workers of the pool tests do."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from collections.abc import Callable
+from typing import Any
+
+
+def make_handler(scratch: str) -> Callable[[Any], Any]:
+    hoard: list[bytearray] = []
+
+    def handle(request: tuple[str, Any]) -> Any:
+        name, value = request
+        if name == "exit":
+            print("bye")
+            sys.stdout.flush()
+            os._exit(value)
+        if name == "sleep":
+            time.sleep(value)
+        if name == "hoard":
+            hoard.append(bytearray(os.urandom(1 << 20) * value))
+        if name == "raise":
+            raise ValueError(value)
+        if name == "lambda":
+            return lambda: None
+        return value, os.getpid()
+
+    return handle
+
+
+def fail_to_start(scratch: str) -> Callable[[Any], Any]:
+    raise RuntimeError("no device here")
