@@ -18,9 +18,11 @@ from metasched.lower.blocks import lower_blocks
 from metasched.lower.buffers import place_buffers
 from metasched.lower.flatten import flat_buffer, flatten
 from metasched.lower.guards import hoist_guards
+from metasched.lower.merge import merge_loops
 from metasched.lower.registers import promote_registers
 from metasched.lower.reuse import reuse_loads
 from metasched.lower.scope import Machine, Scope
+from metasched.lower.selects import split_selects
 from metasched.lower.storage import Slot, Storage
 from metasched.lower.tiles import tile_registers
 from metasched.lower.unroll import unroll
@@ -32,6 +34,8 @@ PASSES: Final[tuple[Pass, ...]] = (
     place_buffers,
     flatten,
     hoist_guards,
+    split_selects,
+    merge_loops,
     vectorize,
     tile_registers,
     unroll,
