@@ -60,7 +60,8 @@ class PerfectTile:
             isinstance(decision, tuple)
             and len(decision) == self.n
             and int(np.prod(decision, dtype=object)) == self.extent
-            and 1 <= decision[-1] <= max(self.max_innermost, 1)
+            and min(decision) >= 1
+            and (self.n == 1 or decision[-1] <= max(self.max_innermost, 1))
         )
 
     def decisions(self) -> Iterator[tuple[int, ...]]:
