@@ -41,9 +41,9 @@ class TunerOptions:
         warm: How many known results the model is trained on at the start, the fastest ones.
     """
 
-    batch: int = 16
+    batch: int = 8
     train_after: int = 8
-    train_share: float = 0.25
+    train_share: float = 0.125
     train_most: int = 32
     warm: int = 512
 

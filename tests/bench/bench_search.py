@@ -14,7 +14,7 @@ from time import perf_counter
 from metasched.cost.baselines import AnalyticModel
 from metasched.cost.boosted_trees import BoostedTrees
 from metasched.cost.model import AbstractCostModel
-from metasched.search.strategies.evolutionary import EvolutionOptions, Evolutionary
+from metasched.search.strategies.evolutionary import Evolutionary, EvolutionOptions
 from metasched.search.tuner import Tuner
 from tests.core.search.fake_space import LAYOUT, FakeSpace, measure
 

@@ -53,7 +53,8 @@ class EvolutionOptions:
         fresh_structures: How many of them are newly drawn in later runs.
         hot: First temperature, in log-seconds.
         cold: Last temperature.
-        epsilon: Share of random picks.
+        epsilon: Share of random picks; twice the paper's, since the model is trained on few
+            results and a misleading prior then costs less.
         first_random: Share of random picks while nothing is measured.
         empty_rounds: Runs without a new candidate that end the search.
         small_space: A space of at most so many candidates is enumerated when runs find no more.
@@ -70,7 +71,7 @@ class EvolutionOptions:
     fresh_structures: int = 2
     hot: float = 0.5
     cold: float = 0.1
-    epsilon: float = 0.05
+    epsilon: float = 0.1
     first_random: float = 0.25
     empty_rounds: int = 5
     small_space: int = 16384
@@ -107,26 +108,26 @@ class Evolutionary(AbstractStrategy):
 
     def propose(self, context: Context, count: int) -> Proposals:
         """Evolve once and pick; a small space that seems exhausted is enumerated."""
-        archive = self._evolve(context)
+        first = self._initial(context)
+        archive = self._evolve(first, context)
         fresh = archive.take(~context.history.is_seen(archive))
         if len(fresh):
             self._empty = 0
-            return Proposals(self._pick(fresh, count, context))
+            return Proposals(self._pick(first, fresh, count, context))
         self._empty += 1
         if len(context.book) and total_size(context) <= self._options.small_space:
             return self._exhaustive.propose(context, count)
         end = no_more(context) if self._empty >= self._options.empty_rounds else ""
         return Proposals((), end)
 
-    def _evolve(self, context: Context) -> Population:
-        population = self._initial(context)
-        if not len(population):
-            return population
-        scored = evolve(population, self._options, self._variation, context)
-        archived = join(scored).valid().unique()
-        best = np.argsort(archived.scores, kind="stable")
-        self._elite = archived.take(best[: self._share(self._options.elite_share)])
-        return archived
+    def _evolve(self, first: Population, context: Context) -> Population:
+        """Everything that was scored, once; keeps the best as the elite of the next run."""
+        if not len(first):
+            return first
+        archive = join(evolve(first, self._options, self._variation, context)).valid().unique()
+        best = np.argsort(archive.scores, kind="stable")
+        self._elite = archive.take(best[: self._share(self._options.elite_share)])
+        return archive
 
     def _initial(self, context: Context) -> Population:
         """Best measured candidates, the elite of the last run, and fresh samples."""
@@ -151,16 +152,19 @@ class Evolutionary(AbstractStrategy):
         new = [number for number in dict.fromkeys(drawn) if number not in known]
         return [*known[: max(limit - fresh, limit - len(new))], *new][:limit]
 
-    def _pick(self, fresh: Population, count: int, context: Context) -> tuple[Pick, ...]:
-        options, rng = self._options, context.rng
-        first = not context.history.measured
-        share = options.first_random if first else options.epsilon
-        explore = pick_random(fresh, int(rng.binomial(count, share)), rng)
+    def _pick(
+        self, first: Population, fresh: Population, count: int, context: Context
+    ) -> tuple[Pick, ...]:
+        """The best of what was never proposed, and some of the first population, which is spread."""
+        options, rng, book = self._options, context.rng, context.book
+        blind = not context.history.measured
+        share = options.first_random if blind else options.epsilon
+        spread = fresh.take(np.isin(fresh.codes(), first.codes()))
+        explore = pick_random(spread, int(rng.binomial(count, share)), rng)
         rest = fresh.take(~np.isin(fresh.codes(), explore.codes()))
-        limits = options.first_picks if first else options.picks
-        best = pick_best(rest, count - len(explore), limits, context.book)
-        picks = as_picks(best, "best", context.book) + as_picks(explore, "explore", context.book)
-        return tuple(picks)
+        limits = options.first_picks if blind else options.picks
+        best = pick_best(rest, count - len(explore), limits, book)
+        return (*as_picks(best, "best", book), *as_picks(explore, "explore", book))
 
     def _share(self, share: float) -> int:
         return ceil(share * self._options.population)

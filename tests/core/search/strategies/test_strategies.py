@@ -1,0 +1,140 @@
+"""Strategies one by one: replay, exhaustive, picking, and the steps of the evolution."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from metasched.cost.baselines import AnalyticModel
+from metasched.errors import UsageError
+from metasched.search.population import Book, Population
+from metasched.search.records import Candidate
+from metasched.search.strategies.evolutionary import (
+    EvolutionOptions,
+    accept,
+    anneal,
+    resample,
+)
+from metasched.search.strategies.exhaustive import Exhaustive
+from metasched.search.strategies.picking import PickOptions, pick_best, pick_random
+from metasched.search.strategies.replay import Replay
+from metasched.search.strategies.strategy import AbstractStrategy
+from metasched.search.tuner import Tuner
+from metasched.trace.trace import Trace
+from tests.core.search.fake_space import LAYOUT, FakeSpace, measure
+
+
+def ask(space: FakeSpace, strategy: AbstractStrategy, count: int) -> tuple[Tuner, list[Candidate]]:
+    tuner = Tuner(space, AnalyticModel(LAYOUT), strategy, seed=0)
+    return tuner, list(tuner.ask(count))
+
+
+def scored(scores: list[float]) -> Population:
+    count = len(scores)
+    return Population(np.zeros(count, np.int64), np.arange(count)[:, None], np.array(scores))
+
+
+def test_replay_proposes_the_given_traces_in_order() -> None:
+    space = FakeSpace(valid=lambda rows: rows[:, 0] != 5)
+    structure = space.all[1, 1]
+    traces = [structure.trace(np.array([row, 3, 2, 1])) for row in (9, 5, 4, 9, 8)]
+    foreign = Trace((), {0: (7, 7)})
+    tuner, asked = ask(space, Replay([foreign, *traces]), 10)
+    assert [c.row[0] for c in asked] == [9, 4, 8]
+    assert [c.trace for c in asked] == [traces[0], traces[2], traces[4]]
+    assert tuner.end == (
+        "all 6 given traces are proposed, 1 of them left out because they belong to another space"
+    )
+
+
+def test_replay_survives_training_in_between() -> None:
+    space = FakeSpace()
+    traces = [space.all[0, 0].trace(np.array([row, 0, 0, 0])) for row in range(40)]
+    tuner = Tuner(space, AnalyticModel(LAYOUT), Replay(traces), seed=0)
+    asked: list[Candidate] = []
+    while candidates := tuner.ask(5):
+        asked += candidates
+        tuner.tell(measure(candidates))
+    assert [c.row[0] for c in asked] == list(range(40))
+
+
+def test_exhaustive_goes_from_the_best_predicted_to_the_worst() -> None:
+    space = FakeSpace(extents=((16, 2),))
+    _, asked = ask(space, Exhaustive(), 1000)
+    predicted = [c.predicted_log_s for c in asked[:8]]
+    assert len(asked) == space.size()
+    assert predicted == sorted(predicted)
+
+
+def test_exhaustive_refuses_a_large_space() -> None:
+    tuner, asked = ask(FakeSpace(), Exhaustive(limit=1000), 4)
+    assert not asked
+    assert "exhaustive search takes at most 1000" in tuner.end
+
+
+def test_picks_are_the_best_under_the_limits() -> None:
+    space, book = FakeSpace(), Book()
+    for key in ((0, 0), (0, 1)):
+        book.number(space.all[key])
+    # 20 candidates of structure 0 with one main tile, then 20 of structure 1 with many
+    owner = np.repeat([0, 1], 20)
+    rows = np.zeros((40, 4), dtype=np.int64)
+    rows[:, 1], rows[20:, 0] = np.arange(40), np.arange(20)
+    population = Population(owner, rows, np.linspace(0, 0.2, 40))
+    chosen = pick_best(population, 8, PickOptions(0.25, 0.5, 0.25, 2), book)
+    # two of structure 0 share its main tile, four of structure 1 fill its half, the best left over
+    # take the last two slots
+    assert chosen.owner.tolist() == [0, 0, 0, 0, 1, 1, 1, 1]
+    assert chosen.rows[:, 1].tolist() == [0, 1, 2, 3, 20, 21, 22, 23]
+
+
+def test_slots_are_filled_when_limits_leave_some_free() -> None:
+    book = Book()
+    book.number(FakeSpace().all[0, 0])
+    rows = np.zeros((10, 4), dtype=np.int64)
+    rows[:, -1] = np.arange(10)
+    population = Population(np.zeros(10, np.int64), rows, np.arange(10.0))
+    assert pick_best(population, 6, PickOptions(), book).scores.tolist() == [0, 1, 2, 3, 4, 5]
+
+
+def test_far_worse_candidates_do_not_displace_better_ones() -> None:
+    book = Book()
+    for key in ((0, 0), (0, 1)):
+        book.number(FakeSpace().all[key])
+    rows = np.arange(20)[:, None] * np.ones((1, 4), dtype=np.int64)
+    population = Population(np.repeat([0, 1], 10), rows, np.repeat([0.0, 3.0], 10))
+    assert pick_best(population, 8, PickOptions(), book).owner.tolist() == [0] * 8
+
+
+def test_random_picks_come_from_the_better_half() -> None:
+    chosen = pick_random(scored([float(i) for i in range(20)]), 5, np.random.default_rng(0))
+    assert len(np.unique(chosen.rows)) == 5
+    assert chosen.scores.max() < 10
+
+
+def test_resampling_follows_the_weights() -> None:
+    drawn = resample(scored([0.0, np.log(3.0), 9.0]), 400, 1.0, np.random.default_rng(0))
+    counts = np.bincount(drawn.rows[:, 0], minlength=3)
+    np.testing.assert_allclose(counts, [300, 100, 0], atol=2)
+
+
+def test_acceptance_takes_what_is_better_and_some_of_what_is_worse() -> None:
+    count, rng = 4000, np.random.default_rng(0)
+    parents = scored([0.0] * count)
+    for worse, expected in ((-1.0, 1.0), (0.0, 1.0), (0.5, np.exp(-1.0)), (np.inf, 0.0)):
+        taken = accept(parents, scored([worse] * count), 0.5, rng)
+        assert (taken.scores == worse).mean() == pytest.approx(
+            1.0 if worse == 0.0 else expected, abs=0.03
+        )
+
+
+def test_temperature_falls_from_hot_to_cold() -> None:
+    options = EvolutionOptions(generations=3, hot=0.4, cold=0.1)
+    assert [anneal(options, step) for step in range(3)] == pytest.approx([0.4, 0.2, 0.1])
+    assert anneal(EvolutionOptions(generations=1, hot=0.4), 0) == 0.4
+
+
+@pytest.mark.parametrize("population", [1, 8193])
+def test_population_outside_its_range_is_refused(population: int) -> None:
+    with pytest.raises(UsageError, match=r"expected 2 to 8192"):
+        EvolutionOptions(population=population)
