@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cache
 from typing import Literal
 
 import numpy as np
@@ -14,7 +14,7 @@ from metasched.errors import UsageError, suggest
 
 Code = Literal["float", "bfloat", "int", "uint", "bool"]
 
-_NAMES: dict[str, tuple[Code, int]] = {
+NAMES: dict[str, tuple[Code, int]] = {
     "float64": ("float", 64),
     "float32": ("float", 32),
     "float16": ("float", 16),
@@ -29,6 +29,7 @@ _NAMES: dict[str, tuple[Code, int]] = {
     "uint64": ("uint", 64),
     "bool": ("bool", 8),
 }
+"""Scalar dtypes by name."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,12 +89,12 @@ class DType:
         return name if self.lanes == 1 else f"{name}x{self.lanes}"
 
 
-@lru_cache(maxsize=None)
+@cache
 def _parse(name: str) -> DType:
     match = re.fullmatch(r"([a-z]+\d*)(?:x(\d+))?", str(name))
-    if match is None or match[1] not in _NAMES:
-        raise UsageError(f"unknown dtype '{name}'{suggest(str(name), _NAMES)}")
-    code, bits = _NAMES[match[1]]
+    if match is None or match[1] not in NAMES:
+        raise UsageError(f"unknown dtype '{name}'{suggest(str(name), NAMES)}")
+    code, bits = NAMES[match[1]]
     return DType(code, bits, int(match[2] or 1))
 
 
