@@ -113,7 +113,8 @@ class LoadedKernel:
             def time_calls(repeats: int) -> float:
                 if flush:
                     flush_caches()
-                return measure(self._address, ctypes.addressof(pointers), workspace, repeats)
+                block = ctypes.addressof(pointers)
+                return float(measure(self._address, block, workspace, repeats))
 
             yield time_calls
 

@@ -6,6 +6,7 @@ they do.
 
 from __future__ import annotations
 
+import os
 import shutil
 import tempfile
 import weakref
@@ -65,6 +66,7 @@ def runner_environment(cores: int) -> dict[str, str]:
         "OMP_DYNAMIC": "false",
         "GOMP_SPINCOUNT": "300000",
         "KMP_BLOCKTIME": "8",
+        "OPENBLAS_NUM_THREADS": "1",
     }
 
 
@@ -94,7 +96,8 @@ class LocalWorkers(AbstractWorkers):
         self._scratch = tempfile.mkdtemp(prefix="metasched-")
         self._driver = Driver(*self._pools(cores), share_cores=True)
         # Also closes workers that were dropped without `close`, and those left at exit.
-        self._finalizer = weakref.finalize(self, _close, self._driver, self._scratch)
+        arguments = (self._driver, self._scratch, os.getpid())
+        self._finalizer = weakref.finalize(self, _close, *arguments)
 
     @property
     def capacity(self) -> Capacity:
@@ -152,9 +155,11 @@ class LocalWorkers(AbstractWorkers):
         return config.run_timeout_s + config.reference_timeout_s
 
 
-def _close(driver: Driver, scratch: str) -> None:
-    driver.close()
-    shutil.rmtree(scratch, ignore_errors=True)
+def _close(driver: Driver, scratch: str, owner: int) -> None:
+    # A fork of the owner has a copy of this, which must not touch the owner's files.
+    if os.getpid() == owner:
+        driver.close()
+        shutil.rmtree(scratch, ignore_errors=True)
 
 
 def _result(outcome: Outcome) -> AnyResult:

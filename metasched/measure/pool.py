@@ -165,6 +165,7 @@ class _Slot:
     def __init__(self, config: PoolConfig) -> None:
         self._config = config
         self._failed_starts = 0
+        self.job: Job | None = None
         self._open()
 
     @property
@@ -199,7 +200,7 @@ class _Slot:
 
     def _open(self) -> None:
         self.process = WorkerProcess(self._config.spec)
-        self.job: Job | None = None
+        self.job = None
         self._is_ready = False
         self._served = 0
         self._begun = time.monotonic()

@@ -63,7 +63,7 @@ class WorkerProcess:
         try:
             with theirs, self._log.open("ab") as log:
                 self._process = subprocess.Popen(
-                    [sys.executable, "-c", _COMMAND, str(theirs.fileno()), str(os.getpid())],
+                    [sys.executable, "-P", "-c", _COMMAND, str(theirs.fileno()), str(os.getpid())],
                     stdin=subprocess.DEVNULL,
                     stdout=log,
                     stderr=subprocess.STDOUT,

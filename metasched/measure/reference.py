@@ -64,16 +64,31 @@ def _load(path: Path) -> tuple[Array, ...]:
 
 
 def _compute(reference: Artefact, seed: int, path: Path) -> tuple[Array, ...]:
+    path.parent.mkdir(exist_ok=True)
+    started = path.with_suffix(".started")
+    _refuse_fatal(started)
+    started.write_text(str(os.getpid()))
     arguments = [guarded.array for guarded in make_arguments(reference.args, seed)]
     LoadedKernel(reference).call(arguments)
     pairs = zip(reference.args, arguments, strict=True)
     outputs = tuple(array for arg, array in pairs if arg.is_output)
-    path.parent.mkdir(exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=path.parent)
-    with os.fdopen(handle, "wb") as file:
+    with tempfile.NamedTemporaryFile(dir=path.parent, delete=False) as file:
         np.savez(file, *outputs)
-    os.replace(name, path)
+    os.replace(file.name, path)
+    started.unlink(missing_ok=True)
     return outputs
+
+
+def _refuse_fatal(started: Path) -> None:
+    """Refuse a reference that ended the runner before: else every candidate would wait for it."""
+    if not started.exists():
+        return
+    pid = started.read_text()
+    if pid and not Path(f"/proc/{pid}").exists():
+        raise MeasureError(
+            "the reference, the unscheduled program, crashed or took too long in an earlier run;"
+            " raise reference_timeout_s or choose a smaller shape"
+        )
 
 
 def _bytes(outputs: tuple[Array, ...]) -> int:

@@ -65,7 +65,8 @@ def main() -> None:
 def resolve(name: str) -> Callable[..., Any]:
     """Return what ``"module:name"`` stands for."""
     module, _, attribute = name.partition(":")
-    return getattr(import_module(module), attribute)
+    found: Callable[..., Any] = getattr(import_module(module), attribute)
+    return found
 
 
 def _answer(handle: Callable[[Any], Any], request: bytes) -> bytes:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import subprocess
 import sys
 import time
 from collections.abc import Callable
@@ -22,6 +23,9 @@ def make_handler(scratch: str) -> Callable[[Any], Any]:
             time.sleep(value)
         if name == "hoard":
             hoard.append(bytearray(os.urandom(1 << 20) * value))
+        if name == "tick":
+            code = "import sys, time\nwhile 1: open(sys.argv[1], 'a').write('.'); time.sleep(.005)"
+            subprocess.Popen([sys.executable, "-c", code, value], process_group=0).wait()
         if name == "raise":
             raise ValueError(value)
         if name == "lambda":

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 from dataclasses import replace
 from pathlib import Path
 
@@ -28,6 +29,17 @@ def test_expected_outputs_are_computed_once_for_each_seed(tmp_path: Path) -> Non
         np.testing.assert_array_equal(each.expected(gone, kernels.ARGS, 5)[0], got)
     with pytest.raises(MeasureError, match="cannot load"):
         References(str(tmp_path)).expected(gone, kernels.ARGS, 6)
+
+
+def test_a_reference_that_killed_a_runner_is_not_run_again(tmp_path: Path) -> None:
+    artefact = kernels.compile_kernel(tmp_path, kernels.DOUBLE)
+    started = expected_path(str(tmp_path), artefact, 0).with_suffix(".started")
+    started.parent.mkdir()
+    started.write_text("4194305")  # above every process id
+    with pytest.raises(MeasureError, match="crashed or took too long in an earlier run"):
+        References(str(tmp_path)).expected(artefact, kernels.ARGS, 0)
+    started.write_text(str(os.getpid()))
+    assert References(str(tmp_path)).expected(artefact, kernels.ARGS, 0)
 
 
 def test_other_parameters_are_refused(tmp_path: Path) -> None:
