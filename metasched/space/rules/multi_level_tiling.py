@@ -106,10 +106,16 @@ class MultiLevelTiling(AbstractRule):
             raise UsageError(
                 f"a tiling structure is a text of S and R such as 'SSRSRS', got '{self.structure}'"
             )
-        wanted = (*self.reuse_write.levels, self.pack_reads.level)
-        if any(not 1 <= level <= len(self.structure) for level in wanted):
+        outside = len(self.structure) - len(self.structure.lstrip("S"))
+        self._check_levels("the write-back", self.reuse_write.req, self.reuse_write.levels, outside)
+        self._check_levels(
+            "packing", self.pack_reads.req, (self.pack_reads.level,), len(self.structure)
+        )
+
+    def _check_levels(self, what: str, req: str, levels: tuple[int, ...], most: int) -> None:
+        if req != "no" and any(not 1 <= level <= most for level in levels):
             raise UsageError(
-                f"structure '{self.structure}' has levels 1 to {len(self.structure)}, got {wanted}"
+                f"{what} may stand at levels 1 to {most} of '{self.structure}', got {levels}"
             )
 
     def refusal(self, state: State, block: Block, target: Target) -> str | None:
@@ -133,7 +139,7 @@ class MultiLevelTiling(AbstractRule):
         operands = packings(
             found, row_bytes=self.pack_reads.row_bytes, least_reuse=self.pack_reads.least_reuse
         )
-        tiles = {} if self.fixed is None else self.fixed(schedule.state, found, target)
+        tiles: Tiles = {} if self.fixed is None else self.fixed(schedule.state, found, target)
         tiled = self._tile(schedule, block, tiles)
         return [
             packed.schedule
