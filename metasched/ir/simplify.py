@@ -131,7 +131,7 @@ class Simplifier:
 
     def __call__(self, expr: Expr) -> Expr:
         """An equal, simpler expression in canonical form."""
-        if type(expr) is Const or type(expr) is Var and not self._is_unit(expr):
+        if type(expr) is Const or (type(expr) is Var and not self._is_unit(expr)):
             return expr
         if expr.dtype.is_int and expr.dtype.lanes == 1:
             return _from_poly(self._poly(expr), expr.dtype)

@@ -235,6 +235,9 @@ def replace_buffers(stmt: Stmt, buffers: Mapping[Buffer, Buffer]) -> Stmt:
             return Load(buffers[mapped.buffer], mapped.indices)
         return mapped
 
+    def in_regions(regions: tuple[Region, ...]) -> tuple[Region, ...]:
+        return tuple(Region(buffers.get(r.buffer, r.buffer), r.ranges) for r in regions)
+
     def in_stmt(node: Stmt) -> Stmt:
         node = map_stmts(node, in_stmt)
         match node:
@@ -243,13 +246,10 @@ def replace_buffers(stmt: Stmt, buffers: Mapping[Buffer, Buffer]) -> Stmt:
             case Alloc() if node.buffer in buffers:
                 return Alloc(buffers[node.buffer], node.body)
             case Block():
-                swap = lambda rs: tuple(  # noqa: E731
-                    Region(buffers.get(r.buffer, r.buffer), r.ranges) for r in rs
-                )
                 return replace(
                     node,
-                    reads=swap(node.reads),
-                    writes=swap(node.writes),
+                    reads=in_regions(node.reads),
+                    writes=in_regions(node.writes),
                     allocs=tuple(buffers.get(b, b) for b in node.allocs),
                 )
             case _:
