@@ -24,6 +24,10 @@ Array: TypeAlias = np.ndarray[Any, np.dtype[Any]]
 ALIGNMENT = 64
 """Bytes that the workspace of a kernel is aligned to."""
 
+_CONTIGUOUS = 0x001 | 0x100
+_WRITEABLE = 0x400
+"""NumPy's flag bits C_CONTIGUOUS with ALIGNED, and WRITEABLE."""
+
 
 class LoadedKernel:
     """A kernel that can be called from any number of threads at once.
@@ -50,10 +54,10 @@ class LoadedKernel:
         self._address = ctypes.cast(self._function, ctypes.c_void_p).value
         self._dtypes = tuple(DType.of(arg.dtype).numpy() for arg in artefact.args)
         # Appending and popping are atomic, so calls in several threads never share a workspace.
-        self._workspaces: deque[Array] = deque()
+        self._workspaces: deque[_Workspace] = deque()
 
-    def check(self, arrays: Sequence[Array]) -> None:
-        """Refuse arrays that the kernel cannot be called with.
+    def check(self, arrays: Sequence[Array]) -> list[int]:
+        """Refuse arrays that the kernel cannot be called with, and return their addresses.
 
         Raises:
             UsageError: the number, a shape, a dtype or a layout differs, or an output cannot
@@ -65,7 +69,9 @@ class LoadedKernel:
             raise UsageError(f"got {len(arrays)} arrays, expected {len(args)}: {names}")
         for arg, dtype, array in zip(args, self._dtypes, arrays, strict=True):
             _check_array(arg, dtype, array)
-        _check_overlaps(args, arrays)
+        addresses = [array.ctypes.data for array in arrays]
+        _check_overlaps(args, arrays, addresses)
+        return addresses
 
     def call(self, arrays: Sequence[Array], sizes: Sequence[int] = ()) -> None:
         """Run the kernel once on arrays in the order of its parameters.
@@ -77,14 +83,18 @@ class LoadedKernel:
         Raises:
             UsageError: see `check`.
         """
-        self.check(arrays)
-        pointers, kept = _pointers(arrays, sizes)
-        with self._workspace() as workspace:
-            self._function(ctypes.addressof(pointers), workspace)
-        del kept
+        block = _Block(self.check(arrays), sizes)
+        workspace = self._borrow()
+        try:
+            self._function(block.address, workspace.address)
+        finally:
+            self._workspaces.append(workspace)
 
     def time(
-        self, arrays: Sequence[Array], config: MeasureConfig | None = None
+        self,
+        arrays: Sequence[Array],
+        config: MeasureConfig | None = None,
+        sizes: Sequence[int] = (),
     ) -> tuple[float, ...]:
         """Return seconds of one call, one figure a sample, after a warm-up.
 
@@ -92,59 +102,69 @@ class LoadedKernel:
             UsageError: see `check`.
         """
         chosen = config or MeasureConfig()
-        with self.timer(arrays, flush=chosen.flush) as time_calls:
+        with self.timer(arrays, sizes, flush=chosen.flush) as time_calls:
             for _ in range(chosen.warmup):
                 time_calls(1)
             return take_samples(time_calls, chosen)[0]
 
     @contextmanager
-    def timer(self, arrays: Sequence[Array], *, flush: bool = False) -> Generator[TimeCalls]:
+    def timer(
+        self, arrays: Sequence[Array], sizes: Sequence[int] = (), *, flush: bool = False
+    ) -> Generator[TimeCalls]:
         """Provide a function that calls the kernel n times in a row and returns the seconds.
 
         Args:
             arrays: What the kernel is called with, see `call`.
+            sizes: The values of symbolic extents.
             flush: Empty the caches before each series of calls.
         """
-        self.check(arrays)
-        pointers, _ = _pointers(arrays, ())
+        block = _Block(self.check(arrays), sizes)
         measure = timer_library().metasched_time
-        with self._workspace() as workspace:
+        workspace = self._borrow()
 
-            def time_calls(repeats: int) -> float:
-                if flush:
-                    flush_caches()
-                block = ctypes.addressof(pointers)
-                return float(measure(self._address, block, workspace, repeats))
+        def time_calls(repeats: int) -> float:
+            if flush:
+                flush_caches()
+            return float(measure(self._address, block.address, workspace.address, repeats))
 
+        try:
             yield time_calls
-
-    @contextmanager
-    def _workspace(self) -> Generator[int]:
-        """Lend the address of a workspace that no other call uses meanwhile."""
-        size = self.artefact.workspace_bytes
-        if size == 0:
-            yield 0
-            return
-        try:
-            memory = self._workspaces.pop()
-        except IndexError:
-            # Written by hand, so that the pages are there before the first call is timed; and
-            # with NaN, so that a kernel which reads what it did not write is found out.
-            memory = np.empty(size + ALIGNMENT, np.uint8)
-            memory.fill(0xFF)
-        try:
-            yield memory.ctypes.data + -memory.ctypes.data % ALIGNMENT
         finally:
-            self._workspaces.append(memory)
+            self._workspaces.append(workspace)
+
+    def _borrow(self) -> _Workspace:
+        """Return a workspace that no other call uses, until it is put back."""
+        try:
+            return self._workspaces.pop()
+        except IndexError:
+            return _Workspace(self.artefact.workspace_bytes)
 
 
-def _pointers(arrays: Sequence[Array], sizes: Sequence[int]) -> tuple[ctypes.Array[Any], object]:
-    """Return the argument block of a call, and what must live as long as it is used."""
-    extents = (ctypes.c_int64 * len(sizes))(*sizes)
-    base = ctypes.addressof(extents)
-    addresses = [array.ctypes.data for array in arrays]
-    addresses += [base + 8 * index for index in range(len(sizes))]
-    return (ctypes.c_void_p * len(addresses))(*addresses), extents
+class _Workspace:
+    """Aligned scratch memory for one call at a time."""
+
+    __slots__ = ("_memory", "address")
+
+    def __init__(self, size: int) -> None:
+        # Written now, so that the pages are there before the first call is timed; and with
+        # NaN, so that a kernel which reads what it did not write is found out.
+        self._memory = np.full(size + ALIGNMENT if size else 0, 0xFF, np.uint8)
+        start = self._memory.ctypes.data
+        self.address = start + -start % ALIGNMENT if size else 0
+
+
+class _Block:
+    """The argument block of a call: pointers to the arrays, then to the symbolic sizes."""
+
+    __slots__ = ("_extents", "_pointers", "address")
+
+    def __init__(self, addresses: list[int], sizes: Sequence[int]) -> None:
+        self._extents = (ctypes.c_int64 * len(sizes))(*sizes)
+        if sizes:
+            base = ctypes.addressof(self._extents)
+            addresses = addresses + [base + 8 * index for index in range(len(sizes))]
+        self._pointers = (ctypes.c_void_p * len(addresses))(*addresses)
+        self.address = ctypes.addressof(self._pointers)
 
 
 def _check_array(arg: ArgSpec, dtype: np.dtype[Any], array: Array) -> None:
@@ -153,19 +173,24 @@ def _check_array(arg: ArgSpec, dtype: np.dtype[Any], array: Array) -> None:
     if array.shape != arg.shape or array.dtype != dtype:
         given = f"'{arg.name}' is {array.dtype} {array.shape}"
         raise UsageError(f"{given}, expected {arg.dtype} {arg.shape}")
-    if not array.flags.c_contiguous or not array.flags.aligned:
+    # One look at the bits: attributes of the flags cost more than the rest of the checks.
+    flags = array.flags.num
+    if flags & _CONTIGUOUS != _CONTIGUOUS:
         raise UsageError(f"'{arg.name}' is not contiguous; pass numpy.ascontiguousarray(it)")
-    if arg.is_output and not array.flags.writeable:
+    if arg.is_output and not flags & _WRITEABLE:
         raise UsageError(f"'{arg.name}' is an output but the array is read-only; pass a copy")
 
 
-def _check_overlaps(args: Sequence[ArgSpec], arrays: Sequence[Array]) -> None:
+def _check_overlaps(
+    args: Sequence[ArgSpec], arrays: Sequence[Array], addresses: Sequence[int]
+) -> None:
     """Refuse outputs that share bytes with another argument: kernels assume that none does."""
-    spans = [(array.ctypes.data, array.ctypes.data + array.nbytes) for array in arrays]
-    for written, (begin, end) in enumerate(spans):
-        if not args[written].is_output:
+    ends = [address + array.nbytes for address, array in zip(addresses, arrays, strict=True)]
+    for written, arg in enumerate(args):
+        if not arg.is_output:
             continue
-        for other, (start, stop) in enumerate(spans):
-            if other != written and begin < stop and start < end:
-                names = f"'{args[written].name}' and '{args[other].name}'"
+        begin, end = addresses[written], ends[written]
+        for other, start in enumerate(addresses):
+            if start < end and begin < ends[other] and other != written:
+                names = f"'{arg.name}' and '{args[other].name}'"
                 raise UsageError(f"{names} share memory; an output needs an array of its own")

@@ -52,6 +52,15 @@ def test_sizes_arrive_after_the_arrays(folder: Path) -> None:
     assert out == 7000 + 2**40
 
 
+def test_kernels_with_sizes_are_timed_too(folder: Path) -> None:
+    body = "for (volatile int64_t i = 0; i < *(int64_t *)args[1]; ++i) {} *(int64_t *)args[0] = 1;"
+    kernel = LoadedKernel(
+        kernels.compile_kernel(folder, body, (ArgSpec("out", (), "int64", True),))
+    )
+    short, long = (min(kernel.time([np.zeros((), np.int64)], sizes=(n,))) for n in (10, 10**6))
+    assert long > 100 * short
+
+
 def test_times_are_seconds_of_one_call(double: LoadedKernel) -> None:
     config = MeasureConfig(sample_s=1e-3, max_samples=4)
     samples = double.time(make_arrays(), config)
