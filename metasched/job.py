@@ -227,11 +227,14 @@ class Job:
         if self._running and self._workers.shares_cores:
             return
         began = time.perf_counter()
-        open_tasks = [k for k, task in enumerate(self.tasks) if not task.ended]
-        task = self.tasks[self._scheduler.next(open_tasks)]
+        chosen = self._scheduler.next()
+        if chosen is None:
+            return
+        task = self.tasks[chosen]
         candidates = task.tuner.ask(min(_BATCH, self._left()))
         if not candidates and not waiting and not self._running:
             task.ended = task.tuner.end
+            self._scheduler.finish(chosen)
         for candidate in candidates:
             payload = BuildPayload(
                 task.workload.text, candidate.trace.to_json(), task.postprocs, self._target
@@ -327,7 +330,9 @@ class Job:
         if pending.candidate is not None:
             pending.task.tuner.tell([Result(pending.candidate.id, outcome, time_s)])
             if outcome is not Outcome.DUPLICATE:
-                self._scheduler.told(self.tasks.index(pending.task), time_s)
+                task = pending.task
+                if (task.trials - task.resumed) % _BATCH == 0:
+                    self._scheduler.report(self.tasks.index(task), task.best_s)
         self._observe(self.progress(pending.task))
 
     def _record(

@@ -306,9 +306,7 @@ def _collect(expr: Expr, scale: Expr, position: Mapping[Var, int], terms: list[T
                     _collect(factor, scale, position, terms)
         case Binary(op="floordiv" | "floormod"):
             inner = _linear(expr.a, position)
-            terms.append(
-                Term(scale, inner=inner, divisor=expr.b, modulo=expr.op == "floormod")
-            )
+            terms.append(Term(scale, inner=inner, divisor=expr.b, modulo=expr.op == "floormod"))
         case Binary(op="min" | "max"):
             side = expr.a if free_vars(expr.a) & position.keys() else expr.b
             _collect(side, scale, position, terms)

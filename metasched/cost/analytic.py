@@ -58,9 +58,7 @@ def store_cost(store: StoreNumbers, machine: Machine) -> StoreCost:
 
 def _loads(access: AccessNumbers, store: StoreNumbers) -> Array:
     """Load slots of one access for one step of the register tile (or one vector statement)."""
-    moving = np.where(
-        store.in_tile & access.depends[:, None], store.extents, 1.0
-    )
+    moving = np.where(store.in_tile & access.depends[:, None], store.extents, 1.0)
     vectorised = store.vector > 1.0
     if len(moving):
         moving[-1] = np.where(vectorised, 1.0, moving[-1])

@@ -110,7 +110,11 @@ def _row(
     lanes = machine.vector_bytes / summary.dtype.bytes
     innermost = store.extents[-1] if len(store.extents) else ones
     private_bytes = sum(
-        (a.bytes[0] for a, s in zip(store.accesses, summary.accesses, strict=True) if s.buffer.name in private),
+        (
+            a.bytes[0]
+            for a, s in zip(store.accesses, summary.accesses, strict=True)
+            if s.buffer.name in private
+        ),
         np.zeros(size),
     )
     columns: list[Array] = [_log(total * summary.counts[name]) for name in COUNTED]
@@ -122,7 +126,9 @@ def _row(
         ones * summary.reduction, ones * summary.predicated, _log(store.parallel),
         ones * summary.dtype.bytes,
     ]  # fmt: skip
-    order = sorted(range(len(store.accesses)), key=lambda k: -float(np.median(store.accesses[k].bytes[0])))
+    order = sorted(
+        range(len(store.accesses)), key=lambda k: -float(np.median(store.accesses[k].bytes[0]))
+    )
     for k in range(_BUFFERS):
         if k < len(order):
             columns += _buffer(store.accesses[order[k]], store)
@@ -132,8 +138,7 @@ def _row(
     footprint = sum((a.bytes[0] for a in store.accesses), np.zeros(size))
     columns += [_log(private_bytes), _log(footprint)]
     columns += [
-        _seconds(x)
-        for x in (cost.total_s, cost.compute_s, cost.l2_s, cost.l3_s, cost.memory_s)
+        _seconds(x) for x in (cost.total_s, cost.compute_s, cost.l2_s, cost.l3_s, cost.memory_s)
     ]
     columns += [_log(x) for x in cost.traffic]
     return np.stack(columns, axis=1)

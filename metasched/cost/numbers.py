@@ -175,70 +175,77 @@ def _access(
     access: AccessSummary, evaluate: Evaluator, extents: Array, trips: Array, private: bool
 ) -> AccessNumbers:
     depth, size = extents.shape
-    inside = np.tri(depth, depth + 1, dtype=np.float64).T[:, ::1]
-    inside = (np.arange(depth)[None, :] >= np.arange(depth + 1)[:, None]).astype(np.float64)
-    steps = [inside[:, k, None] * (extents[k] - 1.0) for k in range(depth)]
     elements = np.ones((depth + 1, size))
-    run = np.ones((depth + 1, size))
-    whole = np.ones((depth + 1, size), dtype=np.bool_)
-    row_stride = np.ones(size)
+    run = elements
+    whole: npt.NDArray[np.bool_] | None = None
+    row_stride: Array | float = 1.0
     stride = np.zeros(size)
     depends = np.zeros(depth, dtype=np.bool_)
     for form, length in zip(reversed(access.forms), reversed(access.buffer.shape), strict=True):
         shape = evaluate(length)
-        touched = np.minimum(_span(form, evaluate, steps, depth, size) + 1.0, shape)
-        elements *= touched
-        run = np.where(whole, run * touched, run)
-        whole &= touched >= shape
+        touched = np.minimum(_span(form, evaluate, extents) + 1.0, shape)
+        elements = elements * touched
+        run = elements if whole is None else np.where(whole, run * touched, run)
+        whole = touched >= shape if whole is None else whole & (touched >= shape)
         if depth:
-            stride = stride + row_stride * _slope(form, evaluate, depth - 1, size)
+            slope = _slope(form, evaluate, depth - 1)
+            if slope is not None:
+                stride = stride + row_stride * slope
         row_stride = row_stride * shape
         _mark(form, depends)
     width = access.buffer.dtype.bytes
     if private:
         run = elements
-    lines = elements / run * np.ceil(run * width / LINE_BYTES)
+    lines = elements / run * np.ceil(run * (width / LINE_BYTES))
     reloads = np.ones((depth + 1, size))
-    for k in range(depth):
-        moves = (extents[k] > 1.0) if depends[k] else np.zeros(size, dtype=np.bool_)
-        reloads[k + 1] = np.where(moves, trips[k + 1], reloads[k])
+    moves = (extents > 1.0) & depends[:, None]
+    np.maximum.accumulate(np.where(moves, trips[1:], 1.0), axis=0, out=reloads[1:])
     return AccessNumbers(
         depends, np.abs(stride), elements, elements * width, lines, reloads, width, access.kind,
         access.guarded,
     )  # fmt: skip
 
 
-def _span(
-    form: LinearForm, evaluate: Evaluator, steps: list[Array], depth: int, size: int
-) -> Array:
+def _span(form: LinearForm, evaluate: Evaluator, extents: Array) -> Array:
     """How far an index moves inside each depth, ``(L + 1, P)``."""
-    total = np.zeros((depth + 1, size))
+    depth, size = extents.shape
+    steps = np.zeros((depth + 1, size))
+    others: list[Array] = []
     for term in form.terms:
         scale = np.abs(evaluate(term.coefficient))
         if term.loop is not None:
-            total += scale * steps[term.loop]
+            steps[term.loop] += scale * (extents[term.loop] - 1.0)
             continue
         assert term.inner is not None and term.divisor is not None
-        inner = _span(term.inner, evaluate, steps, depth, size)
+        inner = _span(term.inner, evaluate, extents)
         divisor = evaluate(term.divisor)
-        total += scale * (
-            np.minimum(inner, divisor - 1.0) if term.modulo else np.floor(inner / divisor)
+        others.append(
+            scale
+            * (np.minimum(inner, divisor - 1.0) if term.modulo else np.floor(inner / divisor))
         )
+    # Inside depth k the loops k, k + 1, ... still run.
+    total = np.cumsum(steps[::-1], axis=0)[::-1]
+    for other in others:
+        total = total + other
     return total
 
 
-def _slope(form: LinearForm, evaluate: Evaluator, loop: int, size: int) -> Array:
-    """How far an index moves with one step of a loop, ``(P,)``."""
-    total = np.zeros(size)
+def _slope(form: LinearForm, evaluate: Evaluator, loop: int) -> Array | None:
+    """How far an index moves with one step of a loop, ``(P,)``; None where it does not."""
+    total: Array | None = None
     for term in form.terms:
-        scale = evaluate(term.coefficient)
         if term.loop is not None:
-            if term.loop == loop:
-                total = total + scale
-            continue
-        assert term.inner is not None and term.divisor is not None
-        inner = _slope(term.inner, evaluate, loop, size)
-        total = total + scale * (inner if term.modulo else np.trunc(inner / evaluate(term.divisor)))
+            if term.loop != loop:
+                continue
+            part = evaluate(term.coefficient)
+        else:
+            assert term.inner is not None and term.divisor is not None
+            inner = _slope(term.inner, evaluate, loop)
+            if inner is None:
+                continue
+            moved = inner if term.modulo else np.trunc(inner / evaluate(term.divisor))
+            part = evaluate(term.coefficient) * moved
+        total = part if total is None else total + part
     return total
 
 
