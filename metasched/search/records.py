@@ -18,7 +18,7 @@ class Outcome(StrEnum):
     DUPLICATE = "duplicate"
     """Another candidate gave the same program: it is not proposed again, nothing is learned."""
     LOST = "lost"
-    """Nothing is known (a worker died): it may be proposed again."""
+    """Nothing is known (a worker died): it may be proposed again, once."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -85,7 +85,9 @@ class Structure:
         probs: per free site the probabilities of its decisions, None for uniform.
     """
 
-    def __init__(self, sketch: Trace, schedule: Schedule, number: int, free: frozenset[int], machine: Machine) -> None:
+    def __init__(
+        self, sketch: Trace, schedule: Schedule, number: int, free: frozenset[int], machine: Machine
+    ) -> None:
         structural = {i: d for i, d in schedule.trace.decisions.items() if i not in free}
         self.key: Key = (number, tuple(sorted(structural.items())))
         self.sketch = sketch
@@ -185,6 +187,12 @@ class StructureSet:
         self._machine = machine
         self._most = most
         self._free = [_free_sites(trace) for trace in self.sketches]
+        self._structural = [
+            any(
+                step.kind in SAMPLERS and i not in free for i, step in enumerate(trace.instructions)
+            )
+            for trace, free in zip(self.sketches, self._free, strict=True)
+        ]
         self._known: dict[Key, Structure] = {}
         self.refused: dict[str, int] = {}
 
@@ -216,9 +224,9 @@ class StructureSet:
     def seed(self, rng: np.random.Generator, count: int) -> list[Structure]:
         """Draw up to ``count`` distinct structures, every sketch at least once if possible."""
         found: dict[Key, Structure] = {}
-        tries = 0
-        while len(found) < count and tries < 2 * count + len(self.sketches):
-            number = tries % max(len(self.sketches), 1)
+        tries, first = 0, int(rng.integers(max(len(self.sketches), 1)))
+        while self.sketches and len(found) < count and tries < 2 * count + len(self.sketches):
+            number = (first + tries) % len(self.sketches)
             structure = self._draw(number, rng)
             if structure is not None:
                 found.setdefault(structure.key, structure)
@@ -226,6 +234,8 @@ class StructureSet:
         return list(found.values())
 
     def _draw(self, number: int, rng: np.random.Generator) -> Structure | None:
+        if not self._structural[number]:
+            return self.get(number, {})  # nothing to draw, and this one is remembered
         drawing = _DrawStructure(rng, self._free[number])
         try:
             schedule = replay(self.sketches[number], self.program, choices=drawing)

@@ -88,6 +88,7 @@ class Tuner:
         self._queue: deque[Pick] = deque()
         self._in_flight: dict[int, Candidate] = {}
         self._results: dict[int, Measured] = {}
+        self._lost: set[tuple[int, bytes]] = set()
         self._best: tuple[Candidate, float] | None = None
         self._asked = self._trained = 0
         self._offset = 0.0
@@ -138,12 +139,19 @@ class Tuner:
                 case Outcome.OK | Outcome.FAILED:
                     self._results[result.id] = Measured(owner, candidate.row, result.time_s)
                 case Outcome.LOST:
-                    self._context.history.release(owner, candidate.row)
-                    self.end = ""
+                    self._lose(owner, candidate)
                 case Outcome.DUPLICATE:
                     pass
             if result.time_s is not None and (not self._best or result.time_s < self._best[1]):
                 self._best = (candidate, result.time_s)
+
+    def _lose(self, owner: int, candidate: Candidate) -> None:
+        """Let a lost candidate come back once; one that is lost again may be what kills workers."""
+        key = (owner, candidate.row.tobytes())
+        if key not in self._lost:
+            self._lost.add(key)
+            self._context.history.release(owner, candidate.row)
+            self.end = ""
 
     def _candidate(self, pick: Pick) -> Candidate:
         structure = self._context.book[pick.owner]

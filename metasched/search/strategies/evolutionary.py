@@ -25,7 +25,7 @@ from metasched.search.strategies.picking import (
     pick_random,
 )
 from metasched.search.strategies.random_search import no_more
-from metasched.search.strategies.sampling import draw_structures, sample_valid
+from metasched.search.strategies.sampling import draw_structures, sample, sample_valid
 from metasched.search.strategies.strategy import (
     STRATEGIES,
     AbstractStrategy,
@@ -58,6 +58,7 @@ class EvolutionOptions:
         first_random: Share of random picks while nothing is measured.
         empty_rounds: Runs without a new candidate that end the search.
         small_space: A space of at most so many candidates is enumerated when runs find no more.
+        rare: Structures below this share of a generation are dropped from it.
         picks: How a batch is made diverse.
         first_picks: The same while nothing is measured.
     """
@@ -75,6 +76,7 @@ class EvolutionOptions:
     first_random: float = 0.25
     empty_rounds: int = 5
     small_space: int = 16384
+    rare: float = 0.02
     picks: PickOptions = field(default_factory=PickOptions)
     first_picks: PickOptions = field(default_factory=lambda: PickOptions(0.7, 0.25, 0.125, 1))
 
@@ -136,9 +138,13 @@ class Evolutionary(AbstractStrategy):
         alive = self._alive(context, measured)
         kept = join([measured, self._elite])
         kept = kept.take(np.isin(kept.owner, alive)).unique()
-        kept = context.scorer.score(kept.owner, kept.rows).valid()
-        fresh = sample_valid(context, alive, options.population - len(kept))
-        return join([kept, fresh])
+        drawn = sample(context, alive, options.population - len(kept))
+        both = join([kept, drawn])
+        first = context.scorer.score(both.owner, both.rows).valid()
+        missing = options.population - len(first)
+        if missing <= options.population // 2:
+            return first
+        return join([first, sample_valid(context, alive, missing)])
 
     def _alive(self, context: Context, measured: Population) -> list[int]:
         """Structures of this run: of the best measured, of the elite, and newly drawn ones."""
@@ -155,7 +161,7 @@ class Evolutionary(AbstractStrategy):
     def _pick(
         self, first: Population, fresh: Population, count: int, context: Context
     ) -> tuple[Pick, ...]:
-        """The best of what was never proposed, and some of the first population, which is spread."""
+        """The best of what was never proposed, and some of the widely spread first population."""
         options, rng, book = self._options, context.rng, context.book
         blind = not context.history.measured
         share = options.first_random if blind else options.epsilon
@@ -178,6 +184,7 @@ def evolve(
     for step in range(options.generations):
         temperature = anneal(options, step)
         parents = resample(population, options.population, temperature, context.rng)
+        parents = without_rare(parents, options.rare)
         parents, owner, rows = variation.offspring(parents, context)
         children = context.scorer.score(owner, rows)
         archive.append(children)
@@ -199,6 +206,16 @@ def resample(
     ends = np.cumsum(weights) / weights.sum()
     points = (np.arange(count) + rng.random()) / count
     return population.take(np.minimum(np.searchsorted(ends, points), len(population) - 1))
+
+
+def without_rare(population: Population, share: float) -> Population:
+    """Drop structures with less than a share of the population, unless that drops all.
+
+    Scoring has a fixed cost per structure, which a handful of poor candidates is not worth.
+    """
+    owners, counts = np.unique(population.owner, return_counts=True)
+    common = owners[counts >= share * len(population)]
+    return population.take(np.isin(population.owner, common)) if len(common) else population
 
 
 def accept(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from metasched.search.population import EMPTY, Population, join, padded, sample_rows
+from metasched.search.population import EMPTY, Population, join, sample_rows
 from metasched.search.strategies.strategy import Context
 
 _ATTEMPTS = 4
@@ -26,20 +26,19 @@ def sample_valid(context: Context, owners: list[int], count: int) -> Population:
     for _ in range(_ATTEMPTS):
         if missing <= 0 or not alive:
             break
-        drawn = _sample(context, alive, missing).valid()
+        drawn = sample(context, alive, missing)
+        drawn = context.scorer.score(drawn.owner, drawn.rows).valid()
         found.append(drawn)
         missing -= len(drawn)
         alive = [int(owner) for owner in np.unique(drawn.owner)]
     return join(found).take(np.arange(count - max(missing, 0))) if found else EMPTY
 
 
-def _sample(context: Context, owners: list[int], count: int) -> Population:
-    share = np.full(len(owners), count // len(owners))
-    share[: count % len(owners)] += 1
-    drawn = [
-        sample_rows(context.book[owner], int(n), context.rng)
-        for owner, n in zip(owners, share, strict=True)
-    ]
-    width = max(rows.shape[1] for rows in drawn)
-    owner = np.repeat(np.array(owners, dtype=np.int64), share)
-    return context.scorer.score(owner, np.concatenate([padded(rows, width) for rows in drawn]))
+def sample(context: Context, owners: list[int], count: int) -> Population:
+    """``count`` candidates spread evenly over the given structures, not scored yet."""
+    parts: list[Population] = []
+    for k, number in enumerate(owners):
+        share = count // len(owners) + (k < count % len(owners))
+        rows = sample_rows(context.book[number], share, context.rng)
+        parts.append(Population(np.full(share, number), rows, np.full(share, np.inf)))
+    return join(parts)

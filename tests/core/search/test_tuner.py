@@ -65,20 +65,21 @@ def test_order_of_results_does_not_matter() -> None:
 
 
 def test_finds_far_better_than_random_and_near_the_optimum() -> None:
-    space = FakeSpace(extents=((64, 4), (64, 4), (64, 2)))
+    space = FakeSpace(extents=((256, 4), (128, 4), (64, 2)))
+    optimum = space.best_s()
 
     def gap(strategy: Callable[[], AbstractStrategy]) -> float:
         found: list[float] = []
-        for seed in range(3):
+        for seed in range(2):
             drive(tuner := tuner_for(space, strategy(), seed=seed), 64)
             assert tuner.best is not None
             found.append(tuner.best[1])
-        return float(np.median(found)) / space.best_s()
+        return float(np.median(found)) / optimum
 
-    evolved = gap(lambda: Evolutionary(EvolutionOptions(population=256)))
+    evolved = gap(lambda: Evolutionary(EvolutionOptions(population=128)))
     random = gap(RandomSearch)
-    assert evolved < 1.25
-    assert random > 1.4 * evolved
+    assert evolved < 1.2
+    assert random > 1.3 * evolved
 
 
 def test_never_proposes_twice_and_counts_what_is_in_flight() -> None:
@@ -146,14 +147,17 @@ def test_a_space_of_rare_valid_candidates_is_searched() -> None:
     assert len(drive(tuner_for(space), 24)) == 24
 
 
-def test_lost_candidates_come_back_and_duplicates_do_not() -> None:
+def test_lost_candidates_come_back_once_and_duplicates_do_not() -> None:
     space = FakeSpace(extents=((4, 2),), sketches=1, locations=1)
     tuner = tuner_for(space, STRATEGIES["exhaustive"](StrategySettings()))
     first = tuner.ask(space.size())
     assert tuner.ask(1) == ()
     tuner.tell([Result(first[3].id, Outcome.LOST), Result(first[4].id, Outcome.DUPLICATE)])
     assert tuner.end == ""
-    assert [identity(c) for c in tuner.ask(9)] == [identity(first[3])]
+    again = tuner.ask(9)
+    assert [identity(c) for c in again] == [identity(first[3])]
+    tuner.tell([Result(again[0].id, Outcome.LOST)])
+    assert tuner.ask(9) == ()
 
 
 def test_failures_teach_the_model_to_avoid_them() -> None:
