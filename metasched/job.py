@@ -270,11 +270,12 @@ class Job:
         if output is None:
             self._failed(pending, result.status, result.message, result)
             return
-        if output.program_hash in task.hashes:
-            # Another candidate came to the same program; one measurement serves both.
+        same = {output.program_hash, output.artefact.source_hash}
+        if task.hashes & same:
+            # Another candidate came to the same program or source; one measurement serves both.
             self._tell(pending, Outcome.DUPLICATE)
             return
-        task.hashes.add(output.program_hash)
+        task.hashes |= same
         self._measure(task, pending.candidate, output.artefact, result)
 
     def _measure(

@@ -39,7 +39,7 @@ class _Nest:
 
     def is_spatial(self, loop: For) -> bool:
         """Whether the loop moves the place that is written."""
-        return any(mentions(s.indices[0], loop.var) for s in self.stores)
+        return any(mentions(i, loop.var) for s in self.stores for i in s.indices)
 
     @property
     def spatial(self) -> tuple[For, ...]:
@@ -68,7 +68,8 @@ def _nest(stmt: Stmt) -> _Nest | None:
 
 
 def _accumulates(store: Store) -> bool:
-    return any(
+    # A sum that is in a register already, as row sums in vectors are, needs no tile.
+    return store.buffer.scope != "register" and any(
         load.buffer == store.buffer and load.indices == store.indices
         for load in expr_loads(store.value)
     )
