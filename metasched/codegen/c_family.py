@@ -231,7 +231,7 @@ class CFamilyPrinter:
 
     def expr(self, expr: Expr, level: int = 0) -> str:
         """An expression, in parentheses if it binds weaker than ``level``."""
-        if expr.dtype.lanes > 1 and self._lane is None and _needs_lanes(expr):
+        if expr.dtype.lanes > 1 and self._lane is None and self.needs_lanes(expr):
             return self.lanewise(expr)
         match expr:
             case Var():
@@ -413,31 +413,42 @@ class CFamilyPrinter:
             return f"({text})" if level > _UNARY else text
         return self.element(buffer, index)
 
+    def needs_lanes(self, expr: Expr) -> bool:
+        """Whether a vector has no printed form but a literal of its lanes.
+
+        Those are counters, gathers, and choices by lane between values that are loaded, unless
+        the loads are in bounds even where their lane is not chosen.
+        """
+        match expr:
+            case Ramp():
+                return True
+            case Load(indices=(Ramp() as index,)):
+                return int_value(index.stride) != 1
+            case Load(indices=(_,)):
+                return True
+            case Select() if expr.cond.dtype.lanes > 1:
+                loaded = (*expr_loads(expr.then), *expr_loads(expr.other))
+                return not all(self.is_safe(load) for load in loaded)
+            case _:
+                return False
+
+    def is_safe(self, load: Load) -> bool:
+        """Whether a load is provably in bounds wherever control is."""
+        if load.buffer.scope == "register":
+            return True
+        (index,) = load.indices
+        size = int_value(load.buffer.shape[0])
+        base, lanes = (index.base, index.lanes) if isinstance(index, Ramp) else (index, 1)
+        if size is None or base.dtype.lanes > 1 or not self._is_plain(index):
+            return False
+        low, high = self._simplify.bounds(base)
+        return low is not None and low >= 0 and high is not None and high + lanes <= size
+
+    def _is_plain(self, index: Expr) -> bool:
+        return not isinstance(index, Ramp) or int_value(index.stride) == 1
+
 
 def _is_operand(expr: Expr) -> bool:
     """Whether a value is just loaded: a vector, or a scalar for all lanes."""
     load = expr.value if isinstance(expr, Broadcast) else expr
     return type(load) is Load and load.buffer.scope != "register"
-
-
-def _needs_lanes(expr: Expr) -> bool:
-    """Whether a vector has no printed form but a literal of its lanes.
-
-    Those are counters, gathers, and choices by lane between values that are loaded, since a load
-    may be out of bounds where its lane is not chosen.
-    """
-    match expr:
-        case Ramp():
-            return True
-        case Load(indices=(Ramp() as index,)):
-            return int_value(index.stride) != 1
-        case Load(indices=(_,)):
-            return True
-        case Select() if expr.cond.dtype.lanes > 1:
-            return any(
-                load.buffer.scope != "register"
-                for arm in (expr.then, expr.other)
-                for load in expr_loads(arm)
-            )
-        case _:
-            return False

@@ -2,7 +2,7 @@
 
 Each body is written once for a value type ``T`` and its integer type ``I``; vector extensions let
 the same operators act on all lanes. Accuracy (checked in the tests): 2 units in the last place for
-exp and log, 3 for tanh and sigmoid, 5 for erf, special values included.
+exp and log, 3 for tanh and sigmoid, 6 for erf, special values included.
 
 Sources: exp, log and tanh follow the range reductions and minimax coefficients of Moshier's Cephes
 library (expf.c, logf.c, tanhf.c); rounding by adding 1.5 * 2**23 is folklore; erf is the rational

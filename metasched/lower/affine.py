@@ -7,7 +7,8 @@ instead of building polynomials: they run once per access of every candidate.
 from __future__ import annotations
 
 from metasched.ir.expr import Binary, Const, Expr, Load, Var, add, const, int_value, mul, sub
-from metasched.ir.walk import expr_children
+from metasched.ir.stmt import Store
+from metasched.ir.walk import expr_children, expr_loads
 
 
 def variables(expr: Expr) -> set[Var]:
@@ -104,3 +105,11 @@ def with_offset(expr: Expr, offset: int) -> Expr:
     if base is None:
         return const(total, expr.dtype)
     return add(base, total) if total >= 0 else sub(base, -total)
+
+
+def accumulates(store: Store) -> bool:
+    # A sum that is in a register already, as row sums in vectors are, needs no tile.
+    return store.buffer.scope != "register" and any(
+        load.buffer == store.buffer and load.indices == store.indices
+        for load in expr_loads(store.value)
+    )

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 from metasched.ir.expr import (
+    FALSE,
     TRUE,
     Binary,
     Expr,
@@ -26,7 +27,7 @@ from metasched.ir.expr import (
 )
 from metasched.ir.stmt import For, If, Seq, Stmt
 from metasched.ir.walk import child_stmts, map_stmts, stores, substitute, walk
-from metasched.lower.affine import int_coefficient, mentions
+from metasched.lower.affine import int_coefficient, mentions, split_offset
 from metasched.lower.scope import Scope
 
 
@@ -89,14 +90,14 @@ class _Guards:
             if not mentions(condition, stmt.var):
                 outside.append(condition)
                 continue
-            extent = None
-            if shorten_all or (stmt.kind == "serial" and _reduces(stmt)):
-                extent = self.shortened(loop, condition)
-            if extent is None:
-                inside.append(condition)
-            else:
+            extent = self.shortened(loop, condition)
+            if extent is not None and int_value(extent) is not None:
+                loop = replace(loop, extent=extent)
+            elif extent is not None and (shorten_all or (stmt.kind == "serial" and _reduces(stmt))):
                 kind = "parallel" if stmt.kind == "parallel" else "serial"
                 loop = replace(loop, extent=extent, kind=kind)
+            else:
+                inside.append(condition)
         return _guarded(outside, replace(loop, body=_guarded(inside, loop.body)))
 
     def merge(self, stmt: If) -> Stmt:
@@ -119,7 +120,7 @@ class _Guards:
             return None
         room = simplify(sub(0, substitute(excess, {loop.var: const(0)})))
         steps = floordiv(room + (step - 1 if condition.op == "lt" else step), step)
-        return minimum(simplify(steps), loop.extent)
+        return simplify(minimum(steps, loop.extent))
 
     # -- full and partial tiles ----------------------------------------------------------------
 
@@ -182,13 +183,13 @@ class _Guards:
             if worst is None or best is None:
                 continue
             dropped.add(condition)
-            full.append(worst)
-            needed.append(best)
+            full += [] if worst in full else [worst]
+            needed += [] if best in needed else [best]
         needed_terms = list(conjuncts(self.scope.simplify(all_of(needed))))
         partial = self.hoist(stmt, shorten_all=True)
-        if not full:
-            return partial
         test = self.scope.simplify(all_of(full))
+        if not full or test == FALSE:
+            return partial
         whole = _without(stmt, dropped)
         return _guarded(needed_terms, If(test, whole, partial))
 
@@ -206,8 +207,8 @@ class _Guards:
                 return None
             values[var] = extent - 1 if (step > 0) is largest else const(0)
         build = less if condition.op == "lt" else less_equal
-        moved = self.scope.simplify(substitute(excess, values))
-        return build(moved, 0)
+        base, offset = split_offset(self.scope.simplify(substitute(excess, values)))
+        return build(0 if base is None else base, -offset)
 
 
 def _is_sum(loop: For) -> bool:

@@ -89,7 +89,7 @@ class Lanes:
             case Cast():
                 return Cast(expr.dtype.with_lanes(self.lanes), self.wide(expr.value))
             case Load():
-                return Load(expr.buffer, (self.wide(expr.indices[0]),))
+                return Load(expr.buffer, (self.expr(expr.indices[0]),))
             case _:
                 raise CodegenError(f"{type(expr).__name__} cannot be vectorised")
 

@@ -83,7 +83,9 @@ class _Reduction:
             Store(p, (), self.at(const(n * self.lanes))) for n, p in enumerate(partial)
         ]
         rounds = extent // step
-        if rounds > 1:
+        if rounds == 2:
+            parts.append(self.updates(partial, const(step)))
+        elif rounds > 2:
             var = self.scope.fresh_var(f"{self.loop.var.name}_v", const(rounds - 1))
             parts.append(For(var, const(rounds - 1), self.updates(partial, (var + 1) * step)))
         rest = (extent - rounds * step) // self.lanes

@@ -126,11 +126,10 @@ class _Split:
         extent = self.scope.simplify(sub(end, start))
         if int_value(extent) == 0:
             return []
+        if int_value(extent) == 1:
+            only = substitute_stmt(body, {loop.var: start})
+            return [map_exprs(only, self.scope.simplify)]
         kind = loop.kind if int_value(extent) is not None else "serial"
         var = self.scope.fresh_var(loop.var.name, extent)
-        moved = substitute_stmt(body, {loop.var: var + start})
-        return [
-            replace(
-                loop, var=var, extent=extent, kind=kind, body=map_exprs(moved, self.scope.simplify)
-            )
-        ]
+        moved = map_exprs(substitute_stmt(body, {loop.var: var + start}), self.scope.simplify)
+        return [replace(loop, var=var, extent=extent, kind=kind, body=moved)]

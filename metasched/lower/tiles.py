@@ -16,8 +16,8 @@ from typing import Final
 
 from metasched.ir.expr import Buffer, Expr, Var, add, const, int_value, mul
 from metasched.ir.stmt import Alloc, For, Seq, Stmt, Store, seq
-from metasched.ir.walk import expr_loads, loads, map_exprs, map_stmts, stores, substitute_stmt, walk
-from metasched.lower.affine import mentions
+from metasched.ir.walk import loads, map_exprs, map_stmts, stores, substitute_stmt, walk
+from metasched.lower.affine import accumulates, mentions
 from metasched.lower.scope import Scope
 from metasched.lower.unroll import expand_loop
 
@@ -67,14 +67,6 @@ def _nest(stmt: Stmt) -> _Nest | None:
     return _Nest(tuple(loops), found)
 
 
-def _accumulates(store: Store) -> bool:
-    # A sum that is in a register already, as row sums in vectors are, needs no tile.
-    return store.buffer.scope != "register" and any(
-        load.buffer == store.buffer and load.indices == store.indices
-        for load in expr_loads(store.value)
-    )
-
-
 @dataclass(slots=True)
 class _Tiles:
     scope: Scope
@@ -114,7 +106,7 @@ class _Tiles:
 
     def tile(self, loop: For) -> Stmt | None:
         """``loop`` with the tile inside written out, None where it carries no sums to keep."""
-        sums = [s for s in stores(loop) if _accumulates(s)]
+        sums = [s for s in stores(loop) if accumulates(s)]
         sums = [s for s in sums if not mentions(s.indices[0], loop.var)]
         if loop.kind != "serial" or not sums:
             return None

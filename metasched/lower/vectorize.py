@@ -60,7 +60,7 @@ def _can_vectorize(loop: For) -> bool:
                 return False
             case If() if mentions(node.cond, loop.var):
                 return False
-            case Store() if node.indices[0].dtype.lanes > 1 or node.value.dtype.lanes > 1:
+            case Store() if any(e.dtype.lanes > 1 for e in (*node.indices, node.value)):
                 return False
             case _:
                 pass

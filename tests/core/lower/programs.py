@@ -106,3 +106,19 @@ def matmul(m: int, n: int, k: int, dtype: str = "float32", acc_dtype: str | None
     from metasched import ops
 
     return ops.matmul(m=m, n=n, k=k, dtype=dtype, acc_dtype=acc_dtype)
+
+
+def after(program: Program | str, last: str, machine: Machine | None = None) -> str:
+    """The printed statements after the pass named ``last`` ("lower_blocks" is the first)."""
+    from metasched.ir.parser import parse
+    from metasched.lower.blocks import lower_blocks
+    from metasched.lower.pipeline import PASSES
+    from metasched.lower.scope import Scope
+
+    parsed = parse(program) if isinstance(program, str) else program
+    scope = Scope(parsed, machine or Machine())
+    stmt = lower_blocks(parsed.root, scope)
+    names = [step.__name__ for step in PASSES]
+    for step in PASSES[: names.index(last) + 1 if last != "lower_blocks" else 0]:
+        stmt = step(stmt, scope)
+    return str(stmt)
