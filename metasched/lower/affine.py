@@ -108,6 +108,7 @@ def with_offset(expr: Expr, offset: int) -> Expr:
 
 
 def accumulates(store: Store) -> bool:
+    """Whether a store updates a place in memory from its own value."""
     # A sum that is in a register already, as row sums in vectors are, needs no tile.
     return store.buffer.scope != "register" and any(
         load.buffer == store.buffer and load.indices == store.indices
