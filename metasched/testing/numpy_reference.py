@@ -60,16 +60,18 @@ def windows(x: Array, k: int, s: int, p: int, dilation: int) -> Array:
 
 
 def _convolve(a: Arguments, x: Array, w: Array) -> Array:
-    groups = a.get("groups", 1)
+    groups, rank = a.get("groups", 1), x.ndim - 2
     taken = windows(x, w.shape[0], a.get("s", 1), a.get("p", 0), a.get("dilation", 1))
     ci, co = w.shape[-2], w.shape[-1] // groups
-    parts = [
-        np.tensordot(
-            taken[..., g * ci : (g + 1) * ci], w[..., g * co : (g + 1) * co], axes=x.ndim - 1
-        )
-        for g in range(groups)
-    ]
-    return np.concatenate(parts, axis=-1)
+    y: Array = np.empty((*taken.shape[: 1 + rank], w.shape[-1]), x.dtype)
+    for g in range(groups):
+        outputs = slice(g * co, (g + 1) * co)
+        kernel = w[..., outputs]
+        # A row at a time: the product needs a copy of the windows, which are many.
+        for row in range(taken.shape[1]):
+            window = taken[:, row, ..., g * ci : (g + 1) * ci]
+            y[:, row, ..., outputs] = np.tensordot(window, kernel, axes=rank + 1)
+    return y
 
 
 def _conv(a: Arguments) -> Function:
