@@ -31,7 +31,7 @@ from metasched.ir.expr import (
 )
 from metasched.ir.simplify import Simplifier, product
 from metasched.ir.stmt import Block, Region
-from metasched.ir.walk import free_vars, substitute
+from metasched.ir.walk import free_vars, map_expr, substitute
 
 Range: TypeAlias = "tuple[Expr, Expr]"
 """First index and extent."""
@@ -216,48 +216,25 @@ class Facts:
     def is_one_to_one(self, exprs: Iterable[Expr], inner: Collection[Var]) -> bool:
         """Whether each iteration of the inner loops gives the indices other values.
 
-        Indices that take a fused loop apart are seen as one: ``f // 4`` and ``f % 4`` as ``f``.
+        A fused loop counts by its digits: ``f // 4`` and ``f % 4`` together give ``f``.
 
         >>> f, k = Var("f"), Var("k")
         >>> known = Facts({f: const(8), k: const(3)})
-        >>> known.is_one_to_one([f // 4, f % 4], [f]), known.is_one_to_one([f], [f, k])
-        (True, False)
+        >>> known.is_one_to_one([f // 4 * 3 + k, f % 4], [f, k])
+        True
+        >>> known.is_one_to_one([f // 4], [f]), known.is_one_to_one([f], [f, k])
+        (False, False)
         """
-        whole = self._fused([self.simplify(e) for e in exprs])
-        used = None if whole is None else self._all_digits(whole, inner)
+        taken = FusedDigits(self, inner)
+        whole = [taken.visit(self.simplify(e)) for e in exprs]
+        if not taken.are_complete():
+            return False
+        known = Facts({**self.ranges, **taken.extents}, self._tiles) if taken.extents else self
+        loops = {*inner, *taken.extents}
+        used = known._all_digits([*whole, *taken.bases], loops)
         return used is not None and all(
-            var in used or int_value(self.ranges[var]) == 1 for var in inner
+            var in used or int_value(known.ranges[var]) == 1 for var in loops
         )
-
-    def _fused(self, exprs: Iterable[Expr]) -> list[Expr] | None:
-        """Replace complete sets of quotients and remainders by what they are taken from."""
-        whole: list[Expr] = []
-        parts: dict[Expr, list[tuple[int, int | None]]] = {}
-        for expr in exprs:
-            match expr:
-                case Binary(
-                    op="floormod",
-                    a=Binary(op="floordiv", a=base, b=Const(value=low)),
-                    b=Const(value=size),
-                ):
-                    parts.setdefault(base, []).append((int(low), int(low * size)))
-                case Binary(op="floormod", a=base, b=Const(value=size)):
-                    parts.setdefault(base, []).append((1, int(size)))
-                case Binary(op="floordiv", a=base, b=Const(value=low)):
-                    parts.setdefault(base, []).append((int(low), None))
-                case _:
-                    whole.append(expr)
-        complete = all(self._complete(base, digits) for base, digits in parts.items())
-        return [*whole, *parts] if complete else None
-
-    def _complete(self, base: Expr, digits: list[tuple[int, int | None]]) -> bool:
-        reached: int | None = 1
-        for low, high in sorted(digits, key=lambda digit: digit[0]):
-            if low != reached:
-                return False
-            reached = high
-        _, last = self.simplify.bounds(base)
-        return reached is None or (last is not None and last < reached)
 
     def _all_digits(self, exprs: Iterable[Expr], inner: Collection[Var]) -> set[Var] | None:
         """The inner loops in indices that count like digits, each loop once; else None."""
@@ -365,6 +342,65 @@ def makes_all(producer: Block, made: Region, reader: Block, used: Region) -> boo
         known.within(need, have)
         for need, have in zip(used.ranges, whole_box(producer, made), strict=True)
     )
+
+
+class FusedDigits:
+    """Quotients and remainders of fused loops, taken for digits: loops of their own.
+
+    Args:
+        known: the ranges of the loops.
+        inner: the loops that run; what does not depend on them stays.
+    """
+
+    def __init__(self, known: Facts, inner: Collection[Var]) -> None:
+        self._known = known
+        self._inner = set(inner)
+        self._digits: dict[Expr, Var] = {}
+        self._spans: dict[Expr, list[tuple[Expr, Expr | None]]] = {}
+        self.extents: dict[Var, Expr] = {}
+
+    @property
+    def bases(self) -> tuple[Expr, ...]:
+        """The expressions that the digits belong to."""
+        return tuple(self._spans)
+
+    def visit(self, expr: Expr) -> Expr:
+        """``expr`` with digits exchanged for variables."""
+        if not isinstance(expr, Binary) or not free_vars(expr) & self._inner:
+            return expr
+        match expr:
+            case Binary(op="floormod", a=Binary(op="floordiv", a=base, b=low), b=size):
+                return self._digit(expr, base, low, size)
+            case Binary(op="floormod", a=base, b=size):
+                return self._digit(expr, base, const(1, base.dtype), size)
+            case Binary(op="floordiv", a=base, b=low):
+                return self._digit(expr, base, low, None)
+            case _:
+                return map_expr(expr, self.visit)
+
+    def _digit(self, expr: Expr, base: Expr, low: Expr, size: Expr | None) -> Expr:
+        found = self._digits.get(expr)
+        if found is None:
+            found = self._digits[expr] = Var(f"digit {len(self._digits)}", expr.dtype)
+            top = self._known.simplify.upper(base) // low + 1 if size is None else size
+            self.extents[found] = self._known.simplify(top)
+            high = None if size is None else product([low, size])
+            self._spans.setdefault(base, []).append((low, high))
+        return found
+
+    def are_complete(self) -> bool:
+        """Whether the digits of each base determine it."""
+        return all(self._determine(base, spans) for base, spans in self._spans.items())
+
+    def _determine(self, base: Expr, spans: list[tuple[Expr, Expr | None]]) -> bool:
+        above = dict(spans)
+        reached: Expr | None = const(1, base.dtype)
+        while reached in above:
+            reached = above.pop(reached)
+            if reached is None:
+                return not above
+        # Digits without a top one do when the base never gets that far.
+        return not above and self._known.nonneg(reached - 1 - base)
 
 
 def terms(expr: Expr, sign: int = 1) -> Iterator[tuple[int, tuple[Expr, ...]]]:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from metasched.analysis.region import Box, Range
 from metasched.ir.expr import Var
-from metasched.ir.stmt import Block, Region
+from metasched.ir.stmt import Block
 from metasched.schedule.primitives.compute_inline import compute_inline
 from metasched.schedule.primitives.placement import (
     Move,
@@ -14,7 +14,6 @@ from metasched.schedule.primitives.placement import (
     Placed,
     Refusal,
     begin,
-    cut,
     domain_of,
     insertion,
     new_nest,
@@ -129,12 +128,9 @@ def _finished(place: _Place, *, preserve_unit_loops: bool) -> Nest | Refusal:
     move = place.move
     readers = [Placed.of(move.state, b) for b in place.consumers]
     nest = new_nest(move, _needed(move, readers), preserve_unit_loops=preserve_unit_loops)
-    placed, limit = nest.placed(move.chain), cut(move, place.position)
+    placed = nest.placed(move.chain)
     for producer in place.producers:
-        reason = unfinished(move.facts, Placed.of(move.state, producer), placed)
-        if reason is None and move.scope.blocks.index(producer) >= limit:
-            reason = f"'{producer.name}', which comes later"
-        if reason is not None:
+        if reason := unfinished(move.facts, Placed.of(move.state, producer), placed):
             rule = "producers that have finished what the block reads"
             return Refusal(rule, reason, move.loop.var.name)
     return nest
@@ -151,7 +147,7 @@ def _needed(move: Move, readers: list[Placed]) -> dict[Var, Range]:
             if used.buffer == region.buffer
         ]
         if boxes:
-            domains.append(domain_of(move, region, _hull(move, region, boxes)))
+            domains.append(domain_of(move, region, _hull(move, boxes)))
     joined = domains[0]
     for other in domains[1:]:
         shared = {v: move.facts.join(r, other[v]) for v, r in joined.items() if v in other}
@@ -159,7 +155,7 @@ def _needed(move: Move, readers: list[Placed]) -> dict[Var, Range]:
     return joined
 
 
-def _hull(move: Move, region: Region, boxes: list[Box]) -> Box:
+def _hull(move: Move, boxes: list[Box]) -> Box:
     total = boxes[0]
     for box in boxes[1:]:
         total = move.facts.hull(total, box)

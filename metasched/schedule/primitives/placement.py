@@ -237,7 +237,13 @@ def new_nest(move: Move, domains: Mapping[Var, Range], *, preserve_unit_loops: b
 
 
 def _clipped(known: Facts, wanted: Range, extent: Expr) -> Range:
-    """A range cut to the size of the domain; a negative start is left to the guards."""
+    """A range cut to the size of the domain where neither start nor size depend on run time.
+
+    A negative start is left to the guards, and so is a constant tile of a size known at run time,
+    since loops of constant extent are worth more.
+    """
+    if int_value(wanted[1]) is not None and int_value(extent) is None:
+        return wanted
     if known.nonneg(extent - wanted[1]) or not known.nonneg(wanted[0]):
         return wanted
     return wanted[0], known.simplify(minimum(wanted[1], extent))

@@ -108,7 +108,7 @@ def _plan(
         reason = unfinished(move.facts, placed, Placed.of(state, consumer))
         if reason is not None:
             rule = "consumers for which the block has finished what they read"
-            return Refusal(rule, f"'{consumer.name}' under {reason}", loop)
+            return Refusal(rule, f"{reason}, when '{consumer.name}' reads it", loop)
     return move, nest, position
 
 

@@ -88,7 +88,7 @@ def box_copy(name: str, target: Buffer, source: Buffer, box: Sequence[Range]) ->
     """A copy of a box at the same indices of both buffers."""
 
     def at(own: Sequence[Var]) -> list[Expr]:
-        return [add(low, var) for (low, _), var in zip(box, own, strict=True)]
+        return [add(var, low) for (low, _), var in zip(box, own, strict=True)]
 
     return Copy(name, tuple(extent for _, extent in box), target, at, source, at)
 
