@@ -16,7 +16,6 @@ from metasched.ir.expr import (
     Buffer,
     Call,
     Cast,
-    Const,
     Expr,
     Load,
     Select,
@@ -27,7 +26,14 @@ from metasched.ir.expr import (
 )
 from metasched.ir.simplify import Simplifier
 from metasched.ir.stmt import Block, For, Program, Seq, Stmt, Store
-from metasched.ir.walk import child_stmts, expr_loads, free_vars, substitute, walk_expr
+from metasched.ir.walk import (
+    child_stmts,
+    expr_loads,
+    free_vars,
+    map_expr,
+    substitute,
+    walk_expr,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +63,6 @@ class LoopSummary:
         extent: its extent, maybe in tile sizes.
         reduces: whether it drives a reduce iteration of the block.
         parallel_safe: whether it is spatial for every block below and stands in the outer chain.
-        nest: identity of the loop, equal for stores that share it.
     """
 
     var: Var
@@ -72,12 +77,14 @@ class AccessSummary:
 
     Attributes:
         buffer: what is accessed.
+        shape: its extents.
         forms: one index form per dimension.
         kind: "read", "write" or "update" (read and written, as a reduction does).
         guarded: whether a condition decides if it happens (padding).
     """
 
     buffer: Buffer
+    shape: tuple[Expr, ...]
     forms: tuple[LinearForm, ...]
     kind: str
     guarded: bool
@@ -95,9 +102,7 @@ class StoreSummary:
         counts: operations per execution by class: add, mul, div, special, compare, select, integer.
         dtype: type of the stored value.
         reduction: whether the store updates what it wrote before.
-        extent_share: expected share of iterations on which the block's predicate holds is not
-            modelled; `predicated` only says that there is one.
-        predicated: whether the block has a predicate.
+        predicated: whether the block has a predicate; how often it holds is not modelled.
     """
 
     block: str
@@ -112,26 +117,31 @@ class StoreSummary:
 
 @dataclass(frozen=True, slots=True)
 class ProgramSummary:
-    """The stores of a program in execution order, and its root annotations."""
+    """The stores of a program in execution order, and its root annotations.
+
+    Equal expressions are one object, so that tables of their values are looked up by identity;
+    ``symbols`` holds the variables among them, which are the tile sizes, by name.
+    """
 
     stores: tuple[StoreSummary, ...]
     nests: int
     annotations: Mapping[str, Expr]
+    symbols: Mapping[str, Var]
 
 
 def summarise(program: Program) -> ProgramSummary:
     """Summarise every store of a program whose leaf blocks hold plain stores."""
     top = program.root.body.stmts if isinstance(program.root.body, Seq) else (program.root.body,)
-    stores: list[StoreSummary] = []
+    found = _Summariser()
     for number, stmt in enumerate(top):
-        chain = _outer_chain(stmt)
-        _visit(stmt, (), number, chain, stores)
+        found.visit(stmt, (), number, _outer_chain(stmt))
     notes = {
-        key: value if isinstance(value, Expr) else const(value)
+        key: found.shared(value if isinstance(value, Expr) else const(value))
         for key, value in program.root.annotations
         if isinstance(value, Expr | int)
     }
-    return ProgramSummary(tuple(stores), len(top), notes)
+    symbols = {e.name: e for e in found.known if isinstance(e, Var)}
+    return ProgramSummary(tuple(found.stores), len(top), notes, symbols)
 
 
 def _outer_chain(stmt: Stmt) -> set[Var]:
@@ -158,77 +168,125 @@ def _outer_chain(stmt: Stmt) -> set[Var]:
     return safe
 
 
-def _visit(
-    stmt: Stmt,
-    loops: tuple[For, ...],
-    nest: int,
-    chain: set[Var],
-    stores: list[StoreSummary],
-) -> None:
-    match stmt:
-        case For():
-            _visit(stmt.body, (*loops, stmt), nest, chain, stores)
-        case Block():
-            for node in _leaf_stores(stmt.body):
-                stores.append(_summarise_store(stmt, node, loops, nest, chain))
-        case _:
-            for child in child_stmts(stmt):
-                _visit(child, loops, nest, chain, stores)
+class _Summariser:
+    """Collects the stores of a program and shares equal expressions between them."""
+
+    def __init__(self) -> None:
+        self.stores: list[StoreSummary] = []
+        self.known: dict[Expr, Expr] = {}
+
+    def shared(self, expr: Expr) -> Expr:
+        """The one object that stands for an expression, its parts shared likewise."""
+        found = self.known.get(expr)
+        if found is None:
+            found = map_expr(expr, self.shared)
+            self.known[found] = found
+        return found
+
+    def visit(self, stmt: Stmt, loops: tuple[For, ...], nest: int, chain: set[Var]) -> None:
+        """Summarise the stores under a statement."""
+        match stmt:
+            case For():
+                self.visit(stmt.body, (*loops, stmt), nest, chain)
+            case Block():
+                for store in _leaf_stores(stmt.body):
+                    self.stores.append(self.store(stmt, store, loops, nest, chain))
+            case _:
+                for child in child_stmts(stmt):
+                    self.visit(child, loops, nest, chain)
+
+    def store(
+        self, block: Block, store: Store, loops: tuple[For, ...], nest: int, chain: set[Var]
+    ) -> StoreSummary:
+        """Summarise one store of a block."""
+        bindings = {it.var: it.binding for it in block.iters}
+        reduce_vars = {
+            var for it in block.iters if it.kind != "spatial" for var in free_vars(it.binding)
+        }
+        position = {loop.var: k for k, loop in enumerate(loops)}
+        simplify = Simplifier({loop.var: loop.extent for loop in loops})
+        guarded = _guarded_loads(store.value)
+        own = (store.buffer, store.indices)
+        reads = {(load.buffer, load.indices): load in guarded for load in expr_loads(store.value)}
+        reduction = reads.pop(own, None) is not None
+        uses = [(*own, "update" if reduction else "write", False)]
+        uses += [(buffer, indices, "read", guard) for (buffer, indices), guard in reads.items()]
+        accesses = tuple(
+            AccessSummary(
+                buffer,
+                tuple(self.shared(n) for n in buffer.shape),
+                tuple(self.linear(simplify(substitute(i, bindings)), position) for i in indices),
+                kind,
+                guard,
+            )
+            for buffer, indices, kind, guard in uses
+        )
+        summaries = tuple(
+            LoopSummary(
+                loop.var, self.shared(loop.extent), loop.var in reduce_vars, loop.var in chain
+            )
+            for loop in loops
+        )
+        return StoreSummary(
+            block.name,
+            nest,
+            summaries,
+            accesses,
+            _counts(store),
+            store.buffer.dtype,
+            reduction,
+            int_value(block.predicate) != 1,
+        )
+
+    def linear(self, index: Expr, position: Mapping[Var, int]) -> LinearForm:
+        """An index as a sum of terms over the loops."""
+        terms: list[Term] = []
+        self.collect(index, const(1), position, terms)
+        return LinearForm(tuple(terms))
+
+    def collect(
+        self, expr: Expr, scale: Expr, position: Mapping[Var, int], terms: list[Term]
+    ) -> None:
+        """Add the terms of ``scale * expr``."""
+        match expr:
+            case Var():
+                if expr in position:
+                    terms.append(Term(self.shared(scale), loop=position[expr]))
+            case Binary(op="add" | "sub"):
+                self.collect(expr.a, scale, position, terms)
+                negative = mul(scale, -1) if expr.op == "sub" else scale
+                self.collect(expr.b, negative, position, terms)
+            case Binary(op="mul"):
+                factors = _factors(expr)
+                moving = [f for f in factors if free_vars(f) & position.keys()]
+                for factor in factors:
+                    if factor not in moving:
+                        scale = mul(scale, factor)
+                for factor in moving:
+                    self.collect(factor, scale, position, terms)
+            case Binary(op="floordiv" | "floormod"):
+                inner, divisor = self.linear(expr.a, position), self.shared(expr.b)
+                modulo = expr.op == "floormod"
+                terms.append(Term(self.shared(scale), inner=inner, divisor=divisor, modulo=modulo))
+            case Binary(op="min" | "max"):
+                side = expr.a if free_vars(expr.a) & position.keys() else expr.b
+                self.collect(side, scale, position, terms)
+            case Cast():
+                self.collect(expr.value, scale, position, terms)
+            case Select():
+                self.collect(expr.then, scale, position, terms)
+            case Load():
+                # A data-dependent index may touch anything its own index ranges over.
+                for i in expr.indices:
+                    self.collect(i, scale, position, terms)
+            case _:
+                pass
 
 
 def _leaf_stores(stmt: Stmt) -> list[Store]:
     if isinstance(stmt, Store):
         return [stmt]
     return [store for child in child_stmts(stmt) for store in _leaf_stores(child)]
-
-
-def _summarise_store(
-    block: Block, store: Store, loops: tuple[For, ...], nest: int, chain: set[Var]
-) -> StoreSummary:
-    bindings = {it.var: it.binding for it in block.iters}
-    reduce_vars: set[Var] = set()
-    for it in block.iters:
-        if it.kind != "spatial":
-            reduce_vars |= free_vars(it.binding)
-    position = {loop.var: k for k, loop in enumerate(loops)}
-    simplify = Simplifier({loop.var: loop.extent for loop in loops})
-
-    def form(index: Expr) -> LinearForm:
-        return _linear(simplify(substitute(index, bindings)), position)
-
-    own = (store.buffer, store.indices)
-    reads: dict[tuple[Buffer, tuple[Expr, ...]], bool] = {}
-    guarded = _guarded_loads(store.value)
-    reduction = False
-    for load in expr_loads(store.value):
-        if (load.buffer, load.indices) == own:
-            reduction = True
-        else:
-            reads[(load.buffer, load.indices)] = load in guarded
-    accesses = [
-        AccessSummary(
-            store.buffer,
-            tuple(form(i) for i in store.indices),
-            "update" if reduction else "write",
-            False,
-        )
-    ]
-    for (buffer, indices), guard in reads.items():
-        accesses.append(AccessSummary(buffer, tuple(form(i) for i in indices), "read", guard))
-    summaries = tuple(
-        LoopSummary(loop.var, loop.extent, loop.var in reduce_vars, loop.var in chain)
-        for loop in loops
-    )
-    return StoreSummary(
-        block.name,
-        nest,
-        summaries,
-        tuple(accesses),
-        _counts(store),
-        store.buffer.dtype,
-        reduction,
-        int_value(block.predicate) != 1,
-    )
 
 
 def _guarded_loads(value: Expr) -> set[Load]:
@@ -276,58 +334,7 @@ def _counts(store: Store) -> dict[str, int]:
     return counts
 
 
-def _linear(index: Expr, position: Mapping[Var, int]) -> LinearForm:
-    terms: list[Term] = []
-    _collect(index, const(1), position, terms)
-    return LinearForm(tuple(terms))
-
-
-def _collect(expr: Expr, scale: Expr, position: Mapping[Var, int], terms: list[Term]) -> None:
-    match expr:
-        case Var():
-            if expr in position:
-                terms.append(Term(scale, loop=position[expr]))
-        case Binary(op="add"):
-            _collect(expr.a, scale, position, terms)
-            _collect(expr.b, scale, position, terms)
-        case Binary(op="sub"):
-            _collect(expr.a, scale, position, terms)
-            _collect(expr.b, mul(scale, -1), position, terms)
-        case Binary(op="mul"):
-            factors = _factors(expr)
-            moving = [f for f in factors if free_vars(f) & position.keys()]
-            for factor in factors:
-                if factor not in moving:
-                    scale = mul(scale, factor)
-            if len(moving) == 1:
-                _collect(moving[0], scale, position, terms)
-            else:
-                for factor in moving:
-                    _collect(factor, scale, position, terms)
-        case Binary(op="floordiv" | "floormod"):
-            inner = _linear(expr.a, position)
-            terms.append(Term(scale, inner=inner, divisor=expr.b, modulo=expr.op == "floormod"))
-        case Binary(op="min" | "max"):
-            side = expr.a if free_vars(expr.a) & position.keys() else expr.b
-            _collect(side, scale, position, terms)
-        case Cast():
-            _collect(expr.value, scale, position, terms)
-        case Select():
-            _collect(expr.then, scale, position, terms)
-        case Load():
-            # A data-dependent index may touch anything its own index ranges over.
-            for i in expr.indices:
-                _collect(i, scale, position, terms)
-        case _:
-            pass
-
-
 def _factors(expr: Expr) -> list[Expr]:
     if isinstance(expr, Binary) and expr.op == "mul":
         return [*_factors(expr.a), *_factors(expr.b)]
     return [expr]
-
-
-def constant_of(expr: Expr) -> float | None:
-    """The number of a constant expression."""
-    return float(expr.value) if isinstance(expr, Const) else None

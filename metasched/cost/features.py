@@ -90,100 +90,93 @@ def _note(summary: ProgramSummary, evaluate: Evaluator, key: str, default: float
     return np.full(evaluate.size, default) if value is None else evaluate(value)
 
 
-def _log(x: Array) -> Array:
-    return np.log2(1.0 + x)
+_LINEAR: Final = frozenset({
+    "vector", "vector_ops", "vector_waste", "cores", "loops", "accumulators", "register_pressure",
+    "is_reduction", "is_predicated", "dtype_bytes",
+    *(
+        f"buffer{k}_{field}"
+        for k in range(_BUFFERS)
+        for field in ("kind", "contiguous", "moves_innermost", "guarded", "dims")
+    ),
+})  # fmt: skip
+"""Features that enter as they are; all others as ``log2(1 + x)``, seconds in nanoseconds."""
 
-
-def _seconds(x: Array) -> Array:
-    return np.log2(x * 1e9 + 1.0)
+_IS_LOG: Final = np.array([name not in _LINEAR for name in FEATURE_NAMES])
 
 
 def _row(
     store: StoreNumbers, cost: StoreCost, machine: Machine, private: frozenset[str]
-) -> npt.NDArray[np.float64]:
-    size = store.vector.shape[0]
+) -> npt.NDArray[np.float32]:
+    """The features of one store, ``(P, features)``."""
     summary = store.summary
-    ones = np.ones(size)
     total = store.trips[-1]
     reduces = np.array([loop.reduces for loop in summary.loops], dtype=np.bool_)
-    reduce_product = np.prod(np.where(reduces[:, None], store.extents, 1.0), axis=0)
+    reduce_product = np.prod(store.extents[reduces], axis=0)
     lanes = machine.vector_bytes / summary.dtype.bytes
-    innermost = store.extents[-1] if len(store.extents) else ones
-    private_bytes = sum(
-        (
-            a.bytes[0]
-            for a, s in zip(store.accesses, summary.accesses, strict=True)
-            if s.buffer.name in private
-        ),
-        np.zeros(size),
-    )
-    columns: list[Array] = [_log(total * summary.counts[name]) for name in COUNTED]
+    columns: list[Array | float] = [total * summary.counts[name] for name in COUNTED]
     columns += [
-        _log(total), store.vector, store.vector_ops, store.vector_ops * lanes / store.vector,
-        _log(store.parallel), cost.cores, _log(store.unroll), ones * len(summary.loops),
-        _log(total / reduce_product), _log(reduce_product), _log(innermost), _log(store.tile),
-        store.accumulators, store.accumulators / machine.registers, _log(store.reduce_run),
-        ones * summary.reduction, ones * summary.predicated, _log(store.parallel),
-        ones * summary.dtype.bytes,
+        total, store.vector, store.vector_ops, store.vector_ops * lanes / store.vector,
+        store.parallel, cost.cores, store.unroll, len(summary.loops),
+        total / reduce_product, reduce_product, store.extents[-1] if len(store.extents) else 1.0,
+        store.tile, store.accumulators, store.accumulators / machine.registers, store.reduce_run,
+        summary.reduction, summary.predicated, store.parallel, summary.dtype.bytes,
     ]  # fmt: skip
-    order = sorted(
-        range(len(store.accesses)), key=lambda k: -float(np.median(store.accesses[k].bytes[0]))
+    ordered = sorted(store.accesses, key=lambda a: -float(a.bytes[0, 0]))[:_BUFFERS]
+    for access in ordered:
+        columns += _buffer(access, store)
+    columns += [0.0] * (len(_BUFFER_FIELDS) * (_BUFFERS - len(ordered)))
+    columns += list(_curve(store))
+    footprint = sum(a.bytes[0] for a in store.accesses)
+    held = sum(
+        a.bytes[0]
+        for a, s in zip(store.accesses, summary.accesses, strict=True)
+        if s.buffer.name in private
     )
-    for k in range(_BUFFERS):
-        if k < len(order):
-            columns += _buffer(store.accesses[order[k]], store)
-        else:
-            columns += [np.zeros(size)] * len(_BUFFER_FIELDS)
-    columns += _curve(store)
-    footprint = sum((a.bytes[0] for a in store.accesses), np.zeros(size))
-    columns += [_log(private_bytes), _log(footprint)]
-    columns += [
-        _seconds(x) for x in (cost.total_s, cost.compute_s, cost.l2_s, cost.l3_s, cost.memory_s)
-    ]
-    columns += [_log(x) for x in cost.traffic]
-    return np.stack(columns, axis=1)
+    columns += [held, footprint]
+    parts = (cost.total_s, cost.compute_s, cost.l2_s, cost.l3_s, cost.memory_s)
+    columns += [x * 1e9 for x in parts]
+    columns += cost.traffic
+    table = np.empty((len(FEATURE_NAMES), len(total)))
+    for k, column in enumerate(columns):
+        table[k] = column
+    table[_IS_LOG] = np.log2(1.0 + table[_IS_LOG])
+    return table.T.astype(np.float32)
 
 
-def _buffer(access: AccessNumbers, store: StoreNumbers) -> list[Array]:
-    size = store.vector.shape[0]
-    ones = np.ones(size)
+def _buffer(access: AccessNumbers, store: StoreNumbers) -> list[Array | float]:
     depth = len(store.extents)
     # The depth just outside the register tile is where operands are streamed.
     outside = np.clip(depth - store.in_tile.sum(axis=0) - 1, 0, depth)
-    pick = np.arange(size)
-    moves = bool(depth) and bool(access.depends[-1])
+    pick = np.arange(len(store.vector))
+    reloads, touched = access.reloads[outside, pick], access.bytes[outside, pick]
     return [
-        ones * _KINDS[access.kind],
-        _log(store.trips[-1]),
-        _log(store.trips[-1] * access.element_bytes),
-        _log(access.bytes[0]),
-        _log(access.reloads[outside, pick] * access.lines[outside, pick]),
-        _log(access.lines[0]),
-        _log(access.stride),
-        (access.stride <= 1.0).astype(np.float64),
-        _log(access.bytes[max(depth - 2, 0)]),
-        _log(access.bytes[outside, pick]),
-        _log(access.reloads[outside, pick]),
-        _log(access.reloads[outside, pick] * access.bytes[outside, pick]),
-        ones * moves,
-        ones * access.guarded,
-        ones * len(access.depends),
+        _KINDS[access.kind],
+        store.trips[-1],
+        store.trips[-1] * access.element_bytes,
+        access.bytes[0],
+        reloads * access.lines[outside, pick],
+        access.lines[0],
+        access.stride,
+        access.stride <= 1.0,
+        access.bytes[max(depth - 2, 0)],
+        touched,
+        reloads,
+        reloads * touched,
+        bool(depth) and bool(access.depends[-1]),
+        access.guarded,
+        len(access.depends),
     ]
 
 
-def _curve(store: StoreNumbers) -> list[Array]:
+def _curve(store: StoreNumbers) -> Array:
     """Arithmetic intensity inside the nest, at equal steps of the logarithm of the work inside."""
     counts = store.summary.counts
     flops = max(counts["add"] + counts["mul"] + counts["div"] + counts["special"], 1)
     inner = store.trips[-1] / store.trips
     touched = np.sum([a.bytes for a in store.accesses], axis=0)
-    intensity = np.log2(1.0 + flops * inner / touched)
+    intensity = (flops * inner / touched)[::-1]
     work = np.log2(inner)
-    top = np.maximum(work[0], 1e-6)
-    points: list[Array] = []
-    for k in range(_CURVE):
-        wanted = top * k / (_CURVE - 1)
-        # The innermost depth that holds at least this much work.
-        level = np.argmax((work >= wanted - 1e-9)[::-1], axis=0)
-        points.append(intensity[::-1][level, np.arange(len(wanted))])
-    return points
+    steps = np.linspace(0.0, 1.0, _CURVE)[:, None, None]
+    # Per step the innermost depth that holds at least this much work.
+    enough = work[::-1] >= steps * work[0] - 1e-9
+    return np.take_along_axis(intensity, np.argmax(enough, axis=1), axis=0)

@@ -181,7 +181,7 @@ def _access(
     row_stride: Array | float = 1.0
     stride = np.zeros(size)
     depends = np.zeros(depth, dtype=np.bool_)
-    for form, length in zip(reversed(access.forms), reversed(access.buffer.shape), strict=True):
+    for form, length in zip(reversed(access.forms), reversed(access.shape), strict=True):
         shape = evaluate(length)
         touched = np.minimum(_span(form, evaluate, extents) + 1.0, shape)
         elements = elements * touched

@@ -19,7 +19,6 @@ from metasched.analysis.nest import ProgramSummary, summarise
 from metasched.cost.features import evaluate_program
 from metasched.cost.machine import Machine
 from metasched.errors import MetaschedError
-from metasched.ir.expr import Var
 from metasched.ir.stmt import Program
 from metasched.schedule.replay import replay
 from metasched.schedule.samplers import SAMPLERS
@@ -103,9 +102,16 @@ class Structure:
         self.locations = {
             i: site for i, site in schedule.sites.items() if isinstance(site, ComputeLocation)
         }
-        self._values = tuple(_values(site) for site in found)
         self._machine = machine
         self.summary: ProgramSummary = summarise(schedule.program)
+        self._symbols = tuple(
+            (column, k, self.summary.symbols[name], table)
+            for column, (index, table) in enumerate(
+                zip(self.sites, map(_values, found), strict=True)
+            )
+            for k in range(table.shape[1])
+            if (name := f"t{index}_{k}") in self.summary.symbols
+        )
         params = {p.name for p in schedule.program.params}
         self._private = frozenset(
             a.buffer.name
@@ -116,11 +122,7 @@ class Structure:
 
     def evaluate(self, rows: Rows) -> Evaluation:
         """Features, prior and validity of candidates, ``rows`` int64 ``(n, len(sites))``."""
-        values = {
-            Var(f"t{site}_{k}"): table[rows[:, column], k]
-            for column, (site, table) in enumerate(zip(self.sites, self._values, strict=True))
-            for k in range(table.shape[1])
-        }
+        values = {symbol: table[rows[:, column], k] for column, k, symbol, table in self._symbols}
         features, prior = evaluate_program(
             self.summary, values, len(rows), self._machine, self._private
         )
