@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from metasched.ir.expr import Expr, Load, Select
+from metasched.ir.expr import Expr, Load, Select, select
 from metasched.ir.regions import element_regions, read_accesses, write_accesses
 from metasched.ir.simplify import Simplifier
 from metasched.ir.stmt import Block, Store
@@ -37,8 +37,7 @@ def simplify_indices(expr: Expr, simplify: Simplifier) -> Expr:
             case Load():
                 return Load(mapped.buffer, tuple(simplify(i) for i in mapped.indices))
             case Select() if not expr_loads(mapped.cond):
-                cond = simplify(mapped.cond)
-                return mapped if cond == mapped.cond else Select(cond, mapped.then, mapped.other)
+                return select(simplify(mapped.cond), mapped.then, mapped.other)
             case _:
                 return mapped
 
