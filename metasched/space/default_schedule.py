@@ -8,11 +8,13 @@ from typing import ClassVar, Final, final
 
 from metasched.errors import MetaschedError
 from metasched.ir.expr import int_value
-from metasched.ir.stmt import Block, Program
+from metasched.ir.stmt import Block, For, Program
+from metasched.ir.walk import blocks
 from metasched.schedule.schedule import Schedule
 from metasched.schedule.state import State
 from metasched.space.default_tiles import default_tiles
 from metasched.space.generate import drafts
+from metasched.space.loop_choice import reducing_vars
 from metasched.space.patterns import consumers
 from metasched.space.postprocs import Rejected
 from metasched.space.rules import (
@@ -52,7 +54,10 @@ class PlaceInReader(AbstractRule):
         if before is None:
             return [schedule]
         reader = consumers(schedule.state, schedule.state.block(name))[0]
-        for depth in range(len(schedule.state.loops_above(reader))):
+        reducing = reducing_vars(reader)
+        for depth, outer in enumerate(schedule.state.loops_above(reader)):
+            if outer.var in reducing:
+                break
             moved = schedule.copy()
             loop = moved.get_loops(moved.get_block(reader.name))[depth]
             try:
@@ -62,10 +67,21 @@ class PlaceInReader(AbstractRule):
             after = _runs(moved.state, name)
             if after is None or prod(after) > _MOST_REPEATED * prod(before):
                 break
-            if prod((_runs(moved.state, reader.name) or [])[depth + 1 :]) < _LEAST_VISIT:
+            if _work_inside(moved.state, moved.state.loop(str(moved.value(loop)))) < _LEAST_VISIT:
                 break
-            best = moved
+            # Loops above a place where stages meet are all that can run in parallel.
+            if prod(after[: depth + 1]) >= target.cores:
+                best = moved
         return [best]
+
+
+def _work_inside(state: State, loop: For) -> int:
+    """How often blocks run in one iteration of a loop, all together; at least 1 a symbolic one."""
+    depth = len(state.loops_above(loop)) + 1
+    return sum(
+        prod(int_value(inner.extent) or 1 for inner in state.loops_above(block)[depth:])
+        for block in blocks(loop)
+    )
 
 
 def _runs(state: State, name: str) -> list[int] | None:

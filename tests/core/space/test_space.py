@@ -47,7 +47,7 @@ def test_sketches_of_a_matmul_with_far_rows_offer_packing() -> None:
 def test_sketches_of_dense_move_the_fused_tail_into_the_tiles() -> None:
     found = outlines(ops.dense(m=64, n=64, k=64, bias=True, activation="relu"))
     assert found == [
-        ["i_0 j_0 i_1 j_1 k_0 i_2 j_2 k_1 i_3 j_3 <z>", "o_i o_j <o>"],
+        ["i_0 j_0 i_1 j_1 k_0 i_2 j_2 k_1 i_3 j_3 <z>", "relu_i relu_j <relu>"],
         ["i_0 j_0 [i_1 j_1 k_0 i_2 j_2 k_1 i_3 j_3 <z>] [ax0 ax1 <relu>]"],
         ["i_0 j_0 i_1 j_1 [k_0 i_2 j_2 k_1 i_3 j_3 <z>] [ax0 ax1 <relu>]"],
     ]
