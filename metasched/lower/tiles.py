@@ -16,7 +16,7 @@ from typing import Final
 
 from metasched.ir.expr import Buffer, Expr, Var, add, const, int_value, mul
 from metasched.ir.stmt import Alloc, For, Seq, Stmt, Store, seq
-from metasched.ir.walk import loads, map_exprs, map_stmts, stores, substitute_stmt, walk
+from metasched.ir.walk import expr_loads, loads, map_exprs, map_stmts, stores, substitute_stmt, walk
 from metasched.lower.affine import accumulates, mentions
 from metasched.lower.scope import Scope
 from metasched.lower.unroll import expand_loop
@@ -64,7 +64,19 @@ def _nest(stmt: Stmt) -> _Nest | None:
         mentions(inner.extent, outer.var) for inner in loops for outer in loops
     ):
         return None
-    return _Nest(tuple(loops), found)
+    nest = _Nest(tuple(loops), found)
+    return nest if _points_are_independent(nest) else None
+
+
+def _points_are_independent(nest: _Nest) -> bool:
+    """Whether each iteration reads what the nest writes only at the places it writes itself."""
+    written = {s.buffer for s in nest.stores}
+    own = {(s.buffer, s.indices) for s in nest.stores}
+    return all(
+        load.buffer not in written or (load.buffer, load.indices) in own
+        for s in nest.stores
+        for load in expr_loads(s.value)
+    )
 
 
 @dataclass(slots=True)

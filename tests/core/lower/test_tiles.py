@@ -24,3 +24,20 @@ def test_fewer_registers_give_smaller_tiles() -> None:
     program = tiled_matmul((1, 1, 1, 8), (1, 1, 1, 16), (1, 8))
     wide = after(program, "tile_registers", Machine(vector_bits=128, vector_registers=16))
     assert "_o in serial(" in wide
+
+
+def test_sums_that_read_each_other_keep_their_order() -> None:
+    program = """
+@program
+def p(a: Buffer((4, 8), "float32"), c: Buffer((4,), "float32"), d: Buffer((4,), "float32")):
+    for k in serial(8):
+        for i in serial(4):
+            with block("b"):
+                v = spatial(4, i)
+                vk = reduce(8, k)
+                reads(a[v, vk], c[v], d[3 - v])
+                writes(c[v], d[v])
+                c[v] = c[v] + a[v, vk]
+                d[v] = d[v] + c[3 - v]
+"""
+    assert "for i in serial(4)" in after(program, "tile_registers")
