@@ -47,7 +47,9 @@ def ratio(value: float | None) -> str:
     >>> ratio(1.2345)
     '1.23'
     """
-    return NOTHING if value is None else f"{value:#.3g}".rstrip(".")
+    if value is None:
+        return NOTHING
+    return f"{value:.5f}" if value < 0.001 else f"{value:#.3g}".rstrip(".")
 
 
 def seconds(time_s: float | None) -> str:

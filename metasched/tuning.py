@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -14,6 +14,7 @@ from metasched.cost.model import COST_MODELS, AbstractCostModel, FeatureLayout
 from metasched.database import AbstractDatabase, TuningRecord, Workload, open_database
 from metasched.errors import TraceError, UsageError, suggest
 from metasched.ir.expr import int_value
+from metasched.ir.hash import structural_hash
 from metasched.ir.stmt import Program
 from metasched.job import Job, Progress, Task, check_budget
 from metasched.measure.local import LocalWorkers
@@ -24,6 +25,7 @@ from metasched.search.records import Known
 from metasched.search.strategies import STRATEGIES, StrategySettings
 from metasched.search.structure import StructureSet
 from metasched.search.tuner import Tuner
+from metasched.space.default_schedule import default_schedule
 from metasched.space.space import Space
 from metasched.target import Target
 from metasched.trace.trace import Trace
@@ -38,7 +40,7 @@ class TuneResult:
     Attributes:
         program: the program.
         best: the best record; None when nothing could be served.
-        baseline_s: seconds of the default schedule, measured in the same job.
+        baseline_s: seconds of the default schedule, measured in the job that began the search.
         trials: candidates on record for the program and target, earlier jobs included.
         measured: candidates of this job.
         failures: failed candidates of this job by status.
@@ -118,19 +120,21 @@ def tune(
     """
     began = time.perf_counter()
     check_budget(trials, seconds)
+    programs = _programs(program)
     goal = Target.parse(target)
     chosen = space or Space.default(goal.kind)
+    _check_names(strategy, model, workers)
     setup = _Setup(goal, chosen, machine_of(goal), strategy, model, seed)
     opened = open_database(database)
     settings = {"trials": trials, "seconds": seconds, "seed": seed, "strategy": strategy}
     phases: Mapping[str, float] = {}
     try:
-        tasks = [_task(p, weight, setup, opened) for p, weight in _programs(program)]
+        tasks = [_task(p, weight, setup, opened) for p, weight in programs]
         if sum(task.trials for task in tasks) < trials:
-            job_id = opened.start_job(settings).id
             with _workers(workers, goal) as pool, _observer(progress, goal) as observe:
                 job = Job(
-                    tasks, pool, opened, goal, job_id=job_id, trials=trials, seconds=seconds,
+                    tasks, pool, opened, goal, job_id=opened.start_job(settings).id,
+                    trials=trials, seconds=seconds,
                     seed=seed, config=measure or MeasureConfig(), observe=observe,
                     scheduler=GradientScheduler([task.weight for task in tasks]),
                 )  # fmt: skip
@@ -142,6 +146,17 @@ def tune(
         if opened is not database:
             opened.close()
     return results[0] if isinstance(program, Program) else results
+
+
+def _check_names(
+    strategy: str, model: str | AbstractCostModel, workers: str | AbstractWorkers
+) -> None:
+    """Refuse unknown names before the database is opened, which would create its file."""
+    _ = STRATEGIES[strategy]
+    if isinstance(model, str):
+        _ = COST_MODELS[model]
+    if isinstance(workers, str) and workers != "local":
+        raise UsageError(f"unknown workers '{workers}'{suggest(workers, ('local',))}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,25 +172,35 @@ class _Setup:
 
 
 def _programs(given: Programs) -> list[tuple[Program, float]]:
-    if isinstance(given, Program):
-        return [(given, 1.0)]
-    pairs = [(item, 1.0) if isinstance(item, Program) else item for item in given]
-    for item in pairs:
-        if len(item) != 2 or not isinstance(item[0], Program) or not item[1] > 0:  # pyright: ignore[reportUnnecessaryComparison, reportUnnecessaryIsInstance]
-            raise UsageError(f"tune expects programs or (program, weight > 0) pairs, got {item!r}")
+    """Programs with weights, each a different one whose sizes are all known."""
+    pairs = [_pair(item) for item in (given if isinstance(given, Sequence) else (given,))]
     if not pairs:
         raise UsageError("tune expects at least one program, got none")
+    seen: set[str] = set()
+    for program, _ in pairs:
+        key = Workload.from_program(program).hash
+        if key in seen:
+            raise UsageError(f"'{program.name}' is given twice; give it once with a weight of 2")
+        seen.add(key)
     return pairs
 
 
-def _task(program: Program, weight: float, setup: _Setup, database: AbstractDatabase) -> Task:
-    """One program's search, continued from what the database holds."""
-    symbolic = [v for p in program.params for v in p.shape if int_value(v) is None]
+def _pair(item: Program | tuple[Program, float]) -> tuple[Program, float]:
+    pair = item if isinstance(item, tuple) else (item, 1.0)
+    if len(pair) != 2 or not isinstance(pair[0], Program) or not pair[1] > 0:  # pyright: ignore[reportUnnecessaryComparison, reportUnnecessaryIsInstance]
+        raise UsageError(f"tune expects programs or (program, weight > 0) pairs, got {item!r}")
+    program = pair[0]
+    symbolic = [n for p in program.params for n in p.shape if int_value(n) is None]
     if symbolic:
         raise UsageError(
             f"'{program.name}' has the symbolic size '{symbolic[0]}', which cannot be tuned yet; "
             "give it a number, or compile it without tuning"
         )
+    return pair
+
+
+def _task(program: Program, weight: float, setup: _Setup, database: AbstractDatabase) -> Task:
+    """One program's search, continued from what the database holds."""
     workload = Workload.from_program(program)
     records = list(database.records(workload.hash, setup.target))
     sketches = setup.space.sketches(program, setup.target)
@@ -199,11 +224,21 @@ def _task(program: Program, weight: float, setup: _Setup, database: AbstractData
         setup.space.postprocs,
         weight,
         flops(program),
+        baseline_s=_baseline_s(program, setup.target, measured),
         best_s=min(times, default=None),
         trials=len(measured),
         resumed=len(measured),
-        hashes=set(database.measured_hashes(workload.hash, setup.target)),
+        hashes={key for r in measured for key in (r.program_hash, r.source_hash) if key},
     )
+
+
+def _baseline_s(program: Program, target: Target, measured: Sequence[TuningRecord]) -> float | None:
+    """Seconds of the default schedule, where it was measured before."""
+    if not measured:
+        return None
+    wanted = structural_hash(default_schedule(program, target).program)
+    found = (r.time_s for r in measured if r.program_hash == wanted and r.is_servable)
+    return next(found, None)
 
 
 _NOT_COUNTED = (Status.REJECTED, Status.LOST)
@@ -222,12 +257,10 @@ def _known(record: TuningRecord) -> Known | None:
 
 
 @contextmanager
-def _workers(given: str | AbstractWorkers, target: Target) -> Iterator[AbstractWorkers]:
+def _workers(given: str | AbstractWorkers, target: Target) -> Generator[AbstractWorkers]:
     if isinstance(given, AbstractWorkers):
         yield given
         return
-    if given != "local":
-        raise UsageError(f"unknown workers '{given}'{suggest(given, ('local',))}")
     with LocalWorkers(target) as pool:
         yield pool
 
@@ -235,7 +268,7 @@ def _workers(given: str | AbstractWorkers, target: Target) -> Iterator[AbstractW
 @contextmanager
 def _observer(
     progress: bool | Callable[[Progress], None], target: Target
-) -> Iterator[Callable[[Progress], None]]:
+) -> Generator[Callable[[Progress], None]]:
     if callable(progress):
         yield progress
     elif not progress:
