@@ -73,7 +73,7 @@ def build_candidate(candidate: Candidate, out_dir: str) -> BuildOutput:
 
 
 def build_reference(candidate: Candidate, out_dir: str) -> BuildOutput:
-    """Compile the unscheduled program plainly, with double accumulation, to check others against."""
+    """Compile the unscheduled program, accumulating in double, to check others against."""
     program = _parse(candidate.program)
     source = emit(plain(program), candidate.target)
     artefact = compile_source(source, program, candidate.target, out_dir)

@@ -108,7 +108,7 @@ class Kernel:
         return _load(replace(self.artefact, args=bound)), arrays, tuple(sizes.values())
 
     def _sizes(self, inputs: Sequence[Array]) -> dict[Var, int]:
-        """Symbolic sizes in order of first appearance in the parameters, from the inputs' shapes."""
+        """Symbolic sizes from the inputs' shapes, in the order the parameters mention them."""
         values: dict[Var, int] = {}
         for param, array in zip(self.program.inputs, inputs, strict=True):
             for extent, length in zip(param.shape, np.shape(array), strict=False):

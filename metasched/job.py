@@ -7,8 +7,9 @@ neither builds nor runs anything. Read `Task` for one program's share of it.
 
 from __future__ import annotations
 
+import hashlib
 import time
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from statistics import median
@@ -21,6 +22,7 @@ from metasched.ir.stmt import Program
 from metasched.measure.records import (
     AnyResult,
     Artefact,
+    BuildOutput,
     BuildRequest,
     BuildResult,
     CompareRequest,
@@ -44,6 +46,8 @@ _FINALISTS: Final = 4
 _FINAL_ROUNDS: Final = 15
 _CLOSE: Final = 1.15
 """Candidates within this factor of the best are measured again in the final."""
+_BARREN: Final = 128
+"""So many candidates in a row with nothing to measure end the search of a program."""
 
 
 @dataclass(slots=True)
@@ -58,12 +62,18 @@ class Task:
         weight: how often the program runs, for the shared budget.
         flops: operations of one call.
         reference: the plainly compiled program; results are compared with it.
-        baseline_s: seconds of the default schedule.
+        baseline_s: seconds of the default schedule; None until it is measured.
         best_s: seconds of the best candidate so far.
         trials: candidates that were built or failed to, over this and earlier jobs.
+        resumed: those of earlier jobs.
+        ended: why nothing more is proposed before the budget is spent, else empty.
         failures: candidates that failed, by status.
         reasons: the messages of failures, counted.
         curve: ``(trial, best seconds)`` at each improvement.
+        hashes: of the programs and sources that need no measurement any more.
+        artefacts: what was measured in this job, by program hash.
+        measured: the records of it, by program hash.
+        barren: candidates in a row that left nothing to measure.
     """
 
     program: Program
@@ -84,6 +94,7 @@ class Task:
     hashes: set[str] = field(default_factory=set[str])
     artefacts: dict[str, Artefact] = field(default_factory=dict[str, Artefact])
     measured: dict[str, TuningRecord] = field(default_factory=dict[str, TuningRecord])
+    barren: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,7 +151,7 @@ class Job:
         observe: Callable[[Progress], None],
     ) -> None:
         self.tasks = tuple(tasks)
-        self.phases: Counter[str] = Counter()
+        self.phases: defaultdict[str, float] = defaultdict(float)
         self._workers = workers
         self._database = database
         self._target = target
@@ -174,6 +185,7 @@ class Job:
             while self._active():
                 self._propose()
                 self._handle(self._workers.poll(0.5))
+            self._note_time_limit()
             self._final()
             status = JobStatus.DONE
         except KeyboardInterrupt:
@@ -188,32 +200,46 @@ class Job:
         for task in self.tasks:
             payload = BuildPayload(task.workload.text, None, task.postprocs, self._target)
             reference = self._submit_build(task, None, _REFERENCE, payload)
-            default = self._submit_build(task, None, _BUILD, payload)
-            built = self._wait({reference, default})
-            task.reference = _artefact(built[reference], task.program.name)
-            artefact = _artefact(built[default], task.program.name)
-            done = self._measure(task, None, artefact, built[default])
-            while done in self._running:
-                self._handle(self._workers.poll(0.5))
+            task.reference = _output(self._wait(reference), task.program.name).artefact
             if task.baseline_s is None:
-                reason = next(iter(task.reasons), "no result")
-                raise MeasureError(f"'{task.program.name}' cannot be measured: {reason}")
+                self._measure_default(task, payload)
 
-    def _wait(self, ids: set[int]) -> dict[int, BuildResult]:
-        built: dict[int, BuildResult] = {}
-        while ids - built.keys():
+    def _measure_default(self, task: Task, payload: BuildPayload) -> None:
+        build = self._wait(self._submit_build(task, None, _BUILD, payload))
+        output = _output(build, task.program.name)
+        task.hashes |= {output.program_hash, output.artefact.source_hash}
+        self._measure(task, None, output.artefact, build)
+        while self._running:
+            self._handle(self._workers.poll(0.5))
+        if task.baseline_s is None:
+            reason = next(iter(task.reasons), "no result")
+            raise MeasureError(f"'{task.program.name}' cannot be measured: {reason}")
+
+    def _wait(self, wanted: int) -> BuildResult:
+        """The result of a build while nothing else is under way."""
+        while True:
             for result in self._workers.poll(0.5):
-                if isinstance(result, BuildResult) and result.candidate_id in ids:
-                    self._building.pop(result.candidate_id)
-                    built[result.candidate_id] = result
-        return built
+                if isinstance(result, BuildResult) and result.candidate_id == wanted:
+                    self._building.pop(wanted)
+                    return result
 
     def _active(self) -> bool:
         return bool(self._building or self._running or self._wants_more())
 
     def _wants_more(self) -> bool:
-        timely = self._seconds is None or time.perf_counter() - self._start < self._seconds
-        return timely and self._left() > 0 and any(not task.ended for task in self.tasks)
+        open_tasks = any(not task.ended for task in self.tasks)
+        return open_tasks and self._left() > 0 and not self._is_late()
+
+    def _is_late(self) -> bool:
+        return self._seconds is not None and self._elapsed_s() >= self._seconds
+
+    def _elapsed_s(self) -> float:
+        return time.perf_counter() - self._start
+
+    def _note_time_limit(self) -> None:
+        if self._left() > 0 and self._is_late():
+            for task in self.tasks:
+                task.ended = task.ended or f"{self._seconds:g} seconds were over"
 
     def _left(self) -> int:
         spent = sum(task.trials for task in self.tasks)
@@ -233,8 +259,7 @@ class Job:
         task = self.tasks[chosen]
         candidates = task.tuner.ask(min(_BATCH, self._left()))
         if not candidates and not waiting and not self._running:
-            task.ended = task.tuner.end
-            self._scheduler.finish(chosen)
+            self._end(task, task.tuner.end)
         for candidate in candidates:
             payload = BuildPayload(
                 task.workload.text, candidate.trace.to_json(), task.postprocs, self._target
@@ -243,15 +268,22 @@ class Job:
         self.phases["propose"] += time.perf_counter() - began
 
     def _handle(self, results: Iterable[AnyResult]) -> None:
+        """Take results in; they are on record before anybody is told, who may well raise."""
+        touched: list[Task] = []
         for result in results:
             match result:
                 case BuildResult():
-                    self._built(self._building.pop(result.candidate_id), result)
+                    pending = self._building.pop(result.candidate_id)
+                    self._built(pending, result)
                 case RunResult():
-                    self._ran(self._running.pop(result.candidate_id), result)
+                    pending = self._running.pop(result.candidate_id)
+                    self._ran(pending, result)
                 case CompareResult():
                     raise MeasureError("a comparison ended that was not waited for")
+            touched.append(pending.task)
         self._write()
+        for task in touched:
+            self._observe(self.progress(task))
 
     def _submit_build(
         self, task: Task, candidate: Candidate | None, function: str, payload: BuildPayload
@@ -274,6 +306,7 @@ class Job:
         if task.hashes & same:
             # Another candidate came to the same program or source; one measurement serves both.
             self._tell(pending, Outcome.DUPLICATE)
+            self._count_barren(task, "they came to programs that were measured before")
             return
         task.hashes |= same
         self._measure(task, pending.candidate, output.artefact, result)
@@ -292,7 +325,8 @@ class Job:
 
     def _ran(self, pending: _Pending, result: RunResult) -> None:
         task, build = pending.task, pending.build
-        assert build is not None and build.output is not None
+        assert build is not None
+        assert build.output is not None
         self.phases["run"] += result.run_s
         self.phases["check"] += result.check_s + result.load_s
         if result.status is not Status.OK:
@@ -300,6 +334,7 @@ class Job:
             return
         time_s = median(result.samples_s)
         task.trials += 1
+        task.barren = 0
         record = self._record(pending, Status.OK, "", build, result)
         self._unwritten.append(record)
         task.measured[build.output.program_hash] = record
@@ -320,21 +355,33 @@ class Job:
         run: RunResult | None = None,
     ) -> None:
         task = pending.task
-        if status is not Status.REJECTED:
+        if status is Status.REJECTED:
+            self._count_barren(task, message)
+        else:
             task.trials += 1
+            task.barren = 0
         task.failures[status.value] += 1
         task.reasons[message.splitlines()[0] if message else status.value] += 1
         self._unwritten.append(self._record(pending, status, message, build, run))
         self._tell(pending, Outcome.LOST if status is Status.LOST else Outcome.FAILED)
 
     def _tell(self, pending: _Pending, outcome: Outcome, time_s: float | None = None) -> None:
-        if pending.candidate is not None:
-            pending.task.tuner.tell([Result(pending.candidate.id, outcome, time_s)])
-            if outcome is not Outcome.DUPLICATE:
-                task = pending.task
-                if (task.trials - task.resumed) % _BATCH == 0:
-                    self._scheduler.report(self.tasks.index(task), task.best_s)
-        self._observe(self.progress(pending.task))
+        task = pending.task
+        if pending.candidate is None:
+            return
+        task.tuner.tell([Result(pending.candidate.id, outcome, time_s)])
+        if outcome is not Outcome.DUPLICATE and (task.trials - task.resumed) % _BATCH == 0:
+            self._scheduler.report(self.tasks.index(task), task.best_s)
+
+    def _count_barren(self, task: Task, reason: str) -> None:
+        """End a search whose candidates never come to a measurement, since no trial bounds it."""
+        task.barren += 1
+        if task.barren >= _BARREN:
+            self._end(task, f"{_BARREN} candidates in a row left nothing to measure: {reason}")
+
+    def _end(self, task: Task, reason: str) -> None:
+        task.ended = task.ended or reason
+        self._scheduler.finish(self.tasks.index(task))
 
     def _record(
         self,
@@ -362,7 +409,7 @@ class Job:
             workload=task.workload,
             target=self._target,
             trace=trace,
-            program_hash=output.program_hash if output is not None else f"trace:{hash_of(trace)}",
+            program_hash=output.program_hash if output is not None else f"trace:{_hash(trace)}",
             status=status,
             message=message,
             samples_s=run.samples_s if run is not None else (),
@@ -380,7 +427,7 @@ class Job:
     # -- the final -----------------------------------------------------------------------------
 
     def _final(self) -> None:
-        """Measure the best few of each program again, interleaved, so that drift picks no winner."""
+        """Measure the best few of each program again, in turns, so that drift picks no winner."""
         for task in self.tasks:
             ranked = sorted(task.measured.values(), key=lambda r: r.time_s or float("inf"))
             close = [
@@ -418,23 +465,20 @@ class Job:
             len(self.tasks),
             sum(t.trials for t in self.tasks),
             self._trials,
-            time.perf_counter() - self._start,
+            self._elapsed_s(),
             len(self._building),
             len(self._running),
             dict(self.phases),
         )
 
 
-def _artefact(result: BuildResult, name: str) -> Artefact:
+def _output(result: BuildResult, name: str) -> BuildOutput:
     if result.output is None:
         raise MeasureError(f"'{name}' cannot be built: {result.message}")
-    return result.output.artefact
+    return result.output
 
 
-def hash_of(text: str) -> str:
-    """A short key of a text."""
-    import hashlib
-
+def _hash(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
