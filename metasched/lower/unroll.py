@@ -9,9 +9,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import Final
 
-from metasched.ir.expr import Const, Expr, Load, Ramp, Var, const, int_value
+from metasched.ir.expr import Call, Const, Expr, Load, Ramp, Var, const, int_value
 from metasched.ir.stmt import For, If, Stmt, Store, annotation, seq
-from metasched.ir.walk import map_expr, map_stmts, substitute, walk
+from metasched.ir.walk import map_expr, map_stmts, substitute, walk, walk_expr
 from metasched.lower.affine import has_load, int_coefficient, mentions, with_offset
 from metasched.lower.scope import Scope
 
@@ -20,6 +20,8 @@ MAX_STATEMENTS: Final = 512
 
 MAX_IMPLIED_STATEMENTS: Final = 128
 """The same for loops that a schedule only bounds by a number of steps: longer runs gain nothing."""
+
+_INTRINSIC_SIZE: Final = 12
 
 MAX_REDUCTION_STEPS: Final = 8
 """Longer unrolled reductions only cost compile time and instruction cache."""
@@ -59,8 +61,26 @@ def is_reduction(loop: For) -> bool:
 
 
 def count_statements(stmt: Stmt) -> int:
-    """Stores and branches under a statement, as a measure of code size."""
-    return sum(isinstance(node, (Store, If)) for node in walk(stmt))
+    """Stores and branches under a statement, as a measure of code size.
+
+    A gathered vector counts once per lane, and an intrinsic as the polynomial that it becomes:
+    written out many times, both cost compile time out of proportion.
+    """
+    total = 0
+    for node in walk(stmt):
+        if isinstance(node, Store):
+            total += 1 + sum(_extra_size(e) for e in walk_expr(node.value))
+        elif isinstance(node, If):
+            total += 1
+    return total
+
+
+def _extra_size(expr: Expr) -> int:
+    if isinstance(expr, Call):
+        return _INTRINSIC_SIZE
+    if isinstance(expr, Load) and expr.indices and isinstance(index := expr.indices[0], Ramp):
+        return index.lanes if int_value(index.stride) != 1 else 0
+    return 0
 
 
 def expand_loop(loop: For, scope: Scope) -> Stmt:
