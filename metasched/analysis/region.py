@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from functools import lru_cache
+from functools import cache
 from typing import TypeAlias
 
 from metasched.ir.dtype import DType
@@ -146,12 +146,15 @@ class Facts:
                 if expr not in inner:
                     return expr, zero
                 extent = self._size(self.ranges[expr])
-                return None if extent is None else (zero, sub(extent, 1))
+                return None if extent is None else (zero, self._last(extent))
             case Binary():
                 a, b = self._span(expr.a, inner), self._span(expr.b, inner)
                 return None if a is None or b is None else self._combine(expr, a, b)
             case _:
                 return None if free_vars(expr) & set(inner) else (expr, zero)
+
+    def _last(self, extent: Expr) -> Expr:
+        return _zero(extent.dtype) if int_value(extent) == 1 else sub(extent, 1)
 
     def _size(self, extent: Expr) -> Expr | None:
         """An extent without loop variables, maybe larger."""
@@ -162,18 +165,20 @@ class Facts:
 
     def _combine(self, expr: Binary, a: Range, b: Range) -> Range | None:
         zero = _zero(expr.dtype)
-        if a[1] == zero and b[1] == zero:
+        if a[1] is zero and b[1] is zero:
             return expr, zero
         match expr.op:
             case "add":
                 return add(a[0], b[0]), add(a[1], b[1])
             case "sub":
                 return sub(sub(a[0], b[0]), b[1]), add(a[1], b[1])
-            case "mul":
-                return self._scale(a, b[0]) if b[1] == zero else self._scale(b, a[0])
-            case "floordiv" if b[1] == zero:
+            case "mul" if b[1] is zero:
+                return self._scale(a, b[0])
+            case "mul" if a[1] is zero:
+                return self._scale(b, a[0])
+            case "floordiv" if b[1] is zero:
                 return self._quotient(a, b[0])
-            case "floormod" if b[1] == zero:
+            case "floormod" if b[1] is zero:
                 return self._remainder(a, b[0])
             case "min" | "max":
                 build = minimum if expr.op == "min" else maximum
@@ -303,8 +308,9 @@ class Facts:
         return a[0], self.simplify(maximum(a[1], add(ahead, b[1])))
 
 
-@lru_cache(maxsize=16)
+@cache
 def _zero(dtype: DType) -> Expr:
+    """The one object that says that a span is empty, so that it can be told by identity."""
     return const(0, dtype)
 
 
@@ -335,9 +341,13 @@ def makes_all(producer: Block, made: Region, reader: Block, used: Region) -> boo
     What the reader loads under a condition counts, too: a padded access reaches over the edges.
     """
     own = {it.var: it.extent for it in producer.iters}
+    domain = {it.var: it.extent for it in reader.iters}
+    plain = _extents(made, own)
+    if plain is not None and plain == _extents(used, domain):
+        return True
     if not Facts(own).is_dense([low for low, _ in made.ranges], own):
         return False
-    known = Facts({it.var: it.extent for it in reader.iters})
+    known = Facts(domain)
     return all(
         known.within(need, have)
         for need, have in zip(used.ranges, whole_box(producer, made), strict=True)
@@ -401,6 +411,14 @@ class FusedDigits:
                 return not above
         # Digits without a top one do when the base never gets that far.
         return not above and self._known.nonneg(reached - 1 - base)
+
+
+def _extents(region: Region, domain: Mapping[Var, Expr]) -> list[Expr] | None:
+    """The extents of the iterations that index an element, if each index is one of its own."""
+    indices = [low for low, extent in region.ranges if int_value(extent) == 1]
+    found = [domain[i] for i in indices if isinstance(i, Var) and i in domain]
+    plain = len(set(indices)) == len(found) == len(region.ranges)
+    return found if plain else None
 
 
 def terms(expr: Expr, sign: int = 1) -> Iterator[tuple[int, tuple[Expr, ...]]]:
