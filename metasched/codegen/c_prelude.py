@@ -122,6 +122,8 @@ def _define(fn: str, dtype: DType) -> str:
     head = f"{_INLINE} {c_type(dtype)} ms_{fn}_{short_name(dtype)}"
     if dtype.scalar == DType("float", 32) and fn in MATH:
         return f"{head}({c_type(dtype)} x) {{\n{_math_body(fn, dtype)}}}"
+    if fn in ("min", "max") and dtype.lanes > 1:
+        return _extremum(fn, dtype)
     lanes = _FLOAT_LANES if dtype.is_float else _INT_LANES
     if fn not in lanes:
         raise CodegenError(f"C has no '{fn}' for {dtype.scalar}; cast the argument to float32")
@@ -177,6 +179,16 @@ def _select(dtype: DType) -> str:
     )
 
 
+def _extremum(fn: str, dtype: DType) -> str:
+    """Smallest or largest lanes by masks; gcc takes apart loops over lanes inside reductions."""
+    vector, mask = c_type(dtype), c_type(mask_dtype(dtype))
+    return (
+        f"{_INLINE} {vector} ms_{fn}_{short_name(dtype)}({vector} a, {vector} b) {{\n"
+        f"  const {mask} m = a {'<' if fn == 'min' else '>'} b;\n"
+        f"  return ({vector})((({mask})a & m) | (({mask})b & ~m));\n}}"
+    )
+
+
 def _reinterpret(name: str, source: str, to: str, *, vector: bool) -> str:
     if vector:
         return f"{_INLINE} {to} {name}({source} a) {{\n  return ({to})a;\n}}"
@@ -210,4 +222,4 @@ _SPECIAL: Final = {
     "real": _real,
     "tofloat": _tofloat,
 }
-_MASKED: Final = frozenset({*_SPECIAL, *MATH} - {"splat"})
+_MASKED: Final = frozenset({*_SPECIAL, *MATH, "min", "max"} - {"splat"})
