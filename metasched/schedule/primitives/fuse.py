@@ -50,7 +50,9 @@ def fuse(
         index = floordiv(fused, step)
         values[loop.var] = index if loop is nest[0] else floormod(index, loop.extent)
         step = product((loop.extent, step))
-    body = rebind(nest[-1].body, values, simplifier_under(state, nest[0], {fused: total}))
+    known = simplifier_under(state, nest[0], {fused: total})
+    values = {var: known(value) for var, value in values.items()}
+    body = rebind(nest[-1].body, values, known)
     return state.replace(nest[0], For(fused, total, body)).without("fuse", *loops), (name,)
 
 

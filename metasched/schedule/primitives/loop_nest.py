@@ -8,11 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from metasched.analysis.dependence import direct_blocks
+from metasched.analysis.dependence import direct_blocks, driven
 from metasched.ir.expr import Expr, Var, int_value
 from metasched.ir.simplify import Simplifier
 from metasched.ir.stmt import Block, For
 from metasched.ir.walk import free_vars
+from metasched.schedule.primitives.placement import facts
 from metasched.schedule.state import State, loops_under
 
 
@@ -57,25 +58,38 @@ def why_not_orderless(loop: For) -> str | None:
 def why_not_independent(state: State, loop: For) -> str | None:
     """Why the iterations of a loop cannot run at the same time.
 
-    Each block inside may use the loop for spatial iterations only, and a block that does not use
-    it must write to buffers that only the loop's body knows.
+    Each block inside may use the loop for spatial iterations only. Where its result is known
+    outside of the loop, the iterations must write different elements, or, unless the block
+    accumulates, the same values.
     """
     if is_unit(loop):
         return None
     for block in direct_blocks(loop.body):
-        spatial = False
-        for it in block.iters:
-            if loop.var not in free_vars(it.binding):
-                continue
-            if it.kind != "spatial":
-                return f"block '{block.name}', whose {it.kind} iteration '{it.var.name}' it drives"
-            spatial = True
-        shared = None if spatial else _shared_result(state, loop, block)
-        if shared is not None:
+        kinds = {it.kind: it for it in block.iters if loop.var in free_vars(it.binding)}
+        if wrong := kinds.get("reduce") or kinds.get("opaque"):
             return (
-                f"block '{block.name}', which writes the same part of '{shared}' in every iteration"
+                f"block '{block.name}', whose {wrong.kind} iteration '{wrong.var.name}' it drives"
             )
+        again = not kinds or (reduces(block) and not _writes_once(state, loop, block))
+        shared = _shared_result(state, loop, block) if again else None
+        if shared is not None:
+            return f"block '{block.name}', which writes parts of '{shared}' in several iterations"
     return None
+
+
+def reduces(block: Block) -> bool:
+    """Whether a block accumulates over a reduce iteration."""
+    return any(it.kind == "reduce" for it in block.iters)
+
+
+def _writes_once(state: State, loop: For, block: Block) -> bool:
+    """Whether different iterations of a loop have different spatial iterations of a block."""
+    around = state.loops_above(block)
+    inner = around[around.index(loop) :]
+    driving = driven(block.iters, "spatial")
+    bindings = [it.binding for it in block.iters if it.kind == "spatial"]
+    loops = [x.var for x in inner if x is loop or x.var in driving]
+    return facts(state).is_one_to_one(bindings, loops)
 
 
 def _shared_result(state: State, loop: For, block: Block) -> str | None:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from metasched.analysis.dependence import direct_blocks, driven
 from metasched.errors import ScheduleError
 from metasched.ir.stmt import Block, For, Stmt
 from metasched.ir.walk import free_vars
-from metasched.schedule.primitives.loop_nest import why_not_orderless
+from metasched.schedule.primitives.loop_nest import is_unit, why_not_orderless
+from metasched.schedule.primitives.placement import facts
 from metasched.schedule.primitives.primitive import PRIMITIVES, Primitive, refused
 from metasched.schedule.state import State
 
@@ -16,8 +18,8 @@ def reorder(state: State, *ordered_loops: str) -> tuple[State, tuple[str, ...]]:
     """Put loops of one chain into the given order, outermost first.
 
     The loops take each other's places; loops of the chain that are not listed stay where they are.
-    A reduction keeps its init right, since it runs where all reduce iterations are zero, and that
-    comes first in every order.
+    A reduction starts anew where all its reduce iterations are zero. That comes first in every
+    order, but a reduction that is computed again and again must not be taken apart.
 
     Args:
         state: where to apply.
@@ -28,6 +30,7 @@ def reorder(state: State, *ordered_loops: str) -> tuple[State, tuple[str, ...]]:
         - the loops lie on one chain, in which each loop holds nothing but the next
         - no extent depends on a loop that would come to stand inside
         - no block below has opaque iterations
+        - no reduction is repeated by loops that would come to stand inside its reduce loops
 
     ::
 
@@ -89,6 +92,30 @@ def _check(state: State, chain: list[For], order: list[For]) -> None:
         raise refused(
             state, "reorder", "no block with opaque iterations below", given, at=chain[0].var.name
         )
+    for block in direct_blocks(chain[-1].body):
+        if block.init is not None and not _runs_once(state, block, chain, order):
+            raise refused(
+                state, "reorder", "no reduction repeated inside its reduce loops",
+                f"'{block.name}', which runs several times per element", at=block.name,
+                hint="keep its reduce loops inside the loops that repeat it",
+            )  # fmt: skip
+
+
+def _runs_once(state: State, block: Block, chain: list[For], order: list[For]) -> bool:
+    """Whether the loops inside the first reduce loop do not repeat iterations of a reduction."""
+    reducing = driven(block.iters, "reduce")
+
+    def inside(loops: list[For]) -> list[For]:
+        first = (k for k, loop in enumerate(loops) if loop.var in reducing and not is_unit(loop))
+        return loops[next(first, len(loops)) :]
+
+    after = inside(order)
+    if set(after) <= set(inside(chain)):
+        return True
+    around = state.loops_above(block)
+    below = around[around.index(chain[-1]) + 1 :]
+    bindings = [it.binding for it in block.iters]
+    return facts(state).is_one_to_one(bindings, [loop.var for loop in (*after, *below)])
 
 
 PRIMITIVES.register("reorder", Primitive("reorder", reorder))

@@ -54,6 +54,7 @@ def rfactor(state: State, loop: str, factor_axis: int) -> tuple[State, tuple[str
         - a reduction block
         - a loop that drives only reduce iterations
         - reduce loops that drive no spatial iteration
+        - a predicate over loops that drive iterations
         - a single sum, product, maximum or minimum that starts from its identity
         - a factor_axis among the dimensions of the partial results
 
@@ -216,6 +217,10 @@ def _check(state: State, loop: For, factor_axis: int) -> _Factoring | Refusal:
     if mixed := [v.name for v in sorted(reducing & spatial, key=lambda v: v.name)]:
         rule = "reduce loops that drive no spatial iteration"
         return Refusal(rule, f"'{mixed[0]}', which drives both", mixed[0])
+    around = {x.var for x in chain} - reducing - spatial
+    if repeating := sorted(free_vars(block.predicate) & around, key=lambda v: v.name):
+        given = f"'{repeating[0].name}' in {block.predicate}"
+        return Refusal("a predicate over loops that drive iterations", given, block.name)
     combiner = _combiner(block)
     if combiner is None:
         rule = "a single sum, product, maximum or minimum that starts from its identity"

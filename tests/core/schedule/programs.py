@@ -7,6 +7,7 @@ from metasched.ir.dtype import FLOAT32
 from metasched.ir.expr import Buffer, Expr, Var, const, select
 from metasched.ir.regions import element_regions, read_accesses, write_accesses
 from metasched.ir.stmt import Block, For, IterVar, Program, Store
+from metasched.ir.verify import verify
 from metasched.schedule.schedule import Schedule
 from metasched.testing.equivalence import check_equivalent
 from metasched.testing.round_trip import check_round_trip
@@ -39,7 +40,8 @@ def dynamic() -> Program:
 
 
 def check(schedule: Schedule, **sizes: int) -> None:
-    """The schedule keeps the result and survives its trace."""
+    """The program is well formed and keeps the result; the schedule survives its trace."""
+    verify(schedule.program)
     check_round_trip(schedule)
     check_equivalent(schedule.original, schedule.program, sizes=sizes or None)
 

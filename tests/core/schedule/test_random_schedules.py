@@ -1,4 +1,4 @@
-"""Random sequences of primitives keep the result, and survive their traces.
+"""Random sequences of primitives keep the result, in any order of what may run at the same time.
 
 A step looks at the schedule, picks a target by the numbers it is given and tries one primitive; a
 refusal is fine. To cover another primitive, add a function to `STEPS`.
@@ -7,6 +7,7 @@ refusal is fine. To cover another primitive, add a function to `STEPS`.
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 from hypothesis import given, settings
@@ -14,8 +15,10 @@ from hypothesis import strategies as st
 
 from metasched import te
 from metasched.errors import ScheduleError
-from metasched.ir.stmt import Program
+from metasched.ir.stmt import Block, For, Program, Stmt
 from metasched.schedule.schedule import Schedule
+from metasched.schedule.state import edit_stmt, rebind
+from metasched.testing.equivalence import check_equivalent
 from metasched.trace.instruction import Ref
 from tests.core.schedule.programs import check, copy, matmul, two_stages
 
@@ -154,6 +157,20 @@ def apply(sch: Schedule, steps: list[tuple[int, int, int]]) -> int:
     return done
 
 
+def backwards(program: Program) -> Program:
+    """The program with its parallel and vectorized loops run from the last iteration down."""
+
+    def turn(stmt: Stmt) -> Stmt:
+        if isinstance(stmt, For) and stmt.kind in ("parallel", "vectorized"):
+            last = stmt.extent - 1
+            return replace(stmt, body=rebind(stmt.body, {stmt.var: last - stmt.var}))
+        return stmt
+
+    root = edit_stmt(program.root, turn)
+    assert isinstance(root, Block)
+    return replace(program, root=root)
+
+
 NUMBERS = st.integers(0, 23)
 
 
@@ -169,6 +186,7 @@ def test_the_result_stays(name: str, steps: list[tuple[int, int, int]], seed: in
     sch = Schedule(PROGRAMS[name](), seed=seed)
     apply(sch, steps)
     check(sch)
+    check_equivalent(sch.original, backwards(sch.program))
 
 
 def test_every_step_applies_somewhere() -> None:

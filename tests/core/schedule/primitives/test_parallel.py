@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import pytest
 
+from metasched import te
 from metasched.errors import ScheduleError
 from metasched.schedule.schedule import Schedule
 from tests.core.schedule.programs import body, check, copy, matmul, two_stages
@@ -61,5 +62,32 @@ def test_requires_that_iterations_do_not_write_the_same_elements() -> None:
     unit = sch.add_unit_loop(outer)
     sch.split(unit, [1, 3])
     repeated = sch.get_loops(sch.get_block("b"))[1]
-    with pytest.raises(ScheduleError, match="which writes the same part of 'b' in every iteration"):
+    with pytest.raises(ScheduleError, match="which writes parts of 'b' in several iterations"):
         sch.parallel(repeated)
+
+
+def overlapping_sums() -> Schedule:
+    """Windows of three sums at a time, two apart, so that neighbouring tiles share one."""
+    a = te.placeholder((9, 4), "float32", name="a")
+    r = te.reduce_axis(4, name="r")
+    s = te.compute((9,), lambda i: te.sum(a[i, r], axis=r), name="s")
+    w = te.reduce_axis(3, name="w")
+    t = te.compute((4,), lambda i: te.sum(s[i * 2 + w], axis=w), name="t")
+    sch = Schedule(te.program([a, t], name="windows"))
+    loop, _ = sch.get_loops(sch.get_block("t"))
+    sch.compute_at(sch.get_block("s"), loop, preserve_unit_loops=True)
+    return sch
+
+
+def test_private_sums_may_overlap() -> None:
+    sch = overlapping_sums()
+    sch.parallel(sch.get_loops(sch.get_block("t"))[0])
+    check(sch)
+
+
+def test_a_fused_loop_of_a_reduction() -> None:
+    sch = Schedule(matmul())
+    i, j, _ = sch.get_loops(sch.get_block("c"))
+    outer, _ = sch.split(sch.fuse(i, j), [4, 12])
+    sch.parallel(outer)
+    check(sch)

@@ -82,3 +82,27 @@ def test_requires_no_block_with_opaque_iterations_below() -> None:
     i, j = sch.get_loops(sch.get_block("b"))
     with pytest.raises(ScheduleError, match="no block with opaque iterations below, got block 'b'"):
         sch.reorder(j, i)
+
+
+def test_requires_no_reduction_repeated_inside_its_reduce_loops() -> None:
+    sch = Schedule(matmul())
+    i, _, _ = sch.get_loops(sch.get_block("c"))
+    again, _ = sch.split(sch.add_unit_loop(i), [3, 1])
+    k = sch.get_loops(sch.get_block("c"))[-1]
+    with pytest.raises(
+        ScheduleError, match="no reduction repeated inside its reduce loops, got 'c', which runs"
+    ):
+        sch.reorder(k, again)
+
+
+def test_fused_loops_go_inside_reduce_loops() -> None:
+    sch = Schedule(matmul())
+    i, j, k = sch.get_loops(sch.get_block("c"))
+    i_0, i_1 = sch.split(i, [4, 2])
+    j_0, j_1 = sch.split(j, [3, 2])
+    sch.reorder(i_0, j_0, i_1, j_1, k)
+    outer, inner = sch.fuse(i_0, j_0), sch.fuse(i_1, j_1)
+    sch.reorder(k, inner)
+    sch.reorder(k, outer)
+    assert order(sch) == ["k", "i_0_j_0", "i_1_j_1"]
+    check(sch)

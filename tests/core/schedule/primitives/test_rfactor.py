@@ -178,3 +178,12 @@ def test_requires_a_factor_axis_among_the_dimensions_of_the_partial_results(axis
     rule = f"a factor_axis among the dimensions of the partial results, got {axis} of 2"
     with refuses(sch, rule):
         sch.rfactor(sch.get_loops(sch.get_block("c"))[1], axis)
+
+
+def test_requires_a_predicate_over_loops_that_drive_iterations() -> None:
+    sch = Schedule(reduction("sum"))
+    block = sch.get_block("c")
+    i, k = sch.get_loops(block)
+    sch.split(sch.add_unit_loop(i), [3, 1])
+    with refuses(sch, "expected a predicate over loops that drive iterations, got 'u_0' in u_0"):
+        sch.rfactor(k, 0)
