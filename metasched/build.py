@@ -12,6 +12,7 @@ import time
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
+from typing import Final
 
 from metasched.analysis.flops import flops
 from metasched.codegen import CSource, emit
@@ -29,6 +30,9 @@ from metasched.space.postprocs import Rejected as RejectedSchedule
 from metasched.target import Target
 from metasched.target.toolchain import c_flags, compile_shared, describe_toolchain, find_toolchain
 from metasched.trace.trace import Trace
+
+SYMBOLIC: Final = -1
+"""What stands for a symbolic extent in the shape of an `ArgSpec`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,12 +103,12 @@ def compile_source(source: CSource, program: Program, target: Target, out_dir: s
 
 
 def arg_specs(program: Program) -> tuple[ArgSpec, ...]:
-    """The parameters as the runner sees them; symbolic sizes are -1."""
+    """The parameters as the runner sees them; symbolic sizes are `SYMBOLIC`."""
     outputs = program.outputs
     return tuple(
         ArgSpec(
             p.name,
-            tuple(-1 if (n := int_value(s)) is None else n for s in p.shape),
+            tuple(SYMBOLIC if (n := int_value(s)) is None else n for s in p.shape),
             str(p.dtype),
             p in outputs,
         )

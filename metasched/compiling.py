@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from metasched.build import compile_source
+from metasched.build import SYMBOLIC, compile_source
 from metasched.codegen import emit
 from metasched.database import AbstractDatabase, TuningRecord, open_database
 from metasched.errors import UsageError
@@ -74,12 +74,10 @@ class Kernel:
         """Median seconds of one call on the given inputs, without Python's overhead.
 
         Raises:
-            UsageError: as for a call; or the program has symbolic sizes, which cannot be timed.
+            UsageError: as for a call.
         """
         loaded, arrays, sizes = self._bind(inputs, None)
-        if sizes:
-            raise UsageError(f"'{self.program.name}' has symbolic sizes; time calls of it instead")
-        return median(loaded.time(arrays))
+        return median(loaded.time(arrays, sizes=sizes))
 
     def _bind(
         self, inputs: Sequence[Array], out: Sequence[Array] | None
@@ -95,17 +93,18 @@ class Kernel:
         results = sum(spec.is_output for spec in specs)
         if out is not None and len(out) != results:
             raise UsageError(f"'{self.program.name}' has {results} outputs, out= has {len(out)}")
-        sizes = self._sizes(inputs)
-        bound = tuple(
-            replace(spec, shape=tuple(_extent(n, sizes) for n in param.shape))
-            for spec, param in zip(specs, self.program.params, strict=True)
-        )
+        artefact, sizes = self.artefact, dict[Var, int]()
+        if any(SYMBOLIC in spec.shape for spec in specs):
+            sizes = self._sizes(inputs)
+            shapes = (tuple(_extent(n, sizes) for n in p.shape) for p in self.program.params)
+            bound = (replace(spec, shape=s) for spec, s in zip(specs, shapes, strict=True))
+            artefact = replace(artefact, args=tuple(bound))
         fed, filled = iter(inputs), iter(out) if out is not None else None
         arrays = [
             next(fed) if not spec.is_output else _empty(spec) if filled is None else next(filled)
-            for spec in bound
+            for spec in artefact.args
         ]
-        return _load(replace(self.artefact, args=bound)), arrays, tuple(sizes.values())
+        return _load(artefact), arrays, tuple(sizes.values())
 
     def _sizes(self, inputs: Sequence[Array]) -> dict[Var, int]:
         """Symbolic sizes from the inputs' shapes, in the order the parameters mention them."""
