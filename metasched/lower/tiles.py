@@ -18,6 +18,7 @@ from metasched.ir.expr import Buffer, Expr, Var, add, const, int_value, mul
 from metasched.ir.stmt import Alloc, For, Seq, Stmt, Store, seq
 from metasched.ir.walk import expr_loads, loads, map_exprs, map_stmts, stores, substitute_stmt, walk
 from metasched.lower.affine import accumulates, mentions
+from metasched.lower.reductions import partial_reduction
 from metasched.lower.scope import Scope
 from metasched.lower.unroll import expand_loop
 
@@ -191,8 +192,10 @@ def _sink(nest: _Nest, scope: Scope) -> Stmt:
     body: Stmt = seq(*nest.stores)
     for loop in reversed(nest.spatial):
         body = expand_loop(replace(loop, body=body), scope)
-    for loop in reversed([loop for loop in nest.loops if not nest.is_spatial(loop)]):
-        body = replace(loop, body=body)
+    reducing = [loop for loop in nest.loops if not nest.is_spatial(loop)]
+    for number, loop in enumerate(reversed(reducing)):
+        around = replace(loop, body=body)
+        body = (partial_reduction(around, scope) if number == 0 else None) or around
     return body
 
 

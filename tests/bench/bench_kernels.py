@@ -52,7 +52,9 @@ class Timer:
         """The best time of one call in several rounds."""
         kernel = Kernel(emit(lower(program, machine), machine), self.folder)
         inputs = random_inputs(program)
-        outputs = {p.name: np.zeros([int(str(s)) for s in p.shape], "float32") for p in program.outputs}
+        outputs = {
+            p.name: np.zeros([int(str(s)) for s in p.shape], "float32") for p in program.outputs
+        }
         arrays = [{**inputs, **outputs}[p.name] for p in program.params]
         pointers = (ctypes.c_void_p * len(arrays))(*(a.ctypes.data for a in arrays))
         space = ctypes.c_void_p(kernel._space.ctypes.data)
@@ -110,9 +112,7 @@ def cases() -> list[tuple[str, Program, int]]:
             big = tiled_matmul((2, 256 // rows, 1, rows), (2, 8, 1, 32), (2, 256), kinds=kinds)
             found.append((f"matmul 512 {rows}x2", big, cores))
         order = "i0 j0 i1 j1 k0 j2 i2 k1 i3 j3"
-        packed = tiled_matmul(
-            (2, 1, 32, 8), (4, 1, 4, 32), (2, 256), kinds=kinds, order=order
-        )
+        packed = tiled_matmul((2, 1, 32, 8), (4, 1, 4, 32), (2, 256), kinds=kinds, order=order)
         found.append(("matmul 512 8x2 k blocked", packed, cores))
     return found
 

@@ -28,11 +28,19 @@ def text_of(program: Program, machine: Machine | None = None) -> str:
     return emit(lower(program, target), target).text
 
 
-def check(program: Program, folder: Path, *, rtol: float = 2e-6, plainly: bool = False) -> None:
+def check(
+    program: Program,
+    folder: Path,
+    *,
+    rtol: float = 2e-6,
+    plainly: bool = False,
+    machine: Machine | None = None,
+) -> None:
     """Compare a compiled program with the interpreter in double precision."""
     inputs = random_inputs(program)
     expected = evaluate(program, inputs)
-    got = run(program, inputs, folder, lowered=plain(program) if plainly else None)
+    lowered = plain(program) if plainly else None
+    got = run(program, inputs, folder, lowered=lowered, machine=machine)
     for name, array in expected.items():
         scale = float(np.abs(array).max()) or 1.0
         np.testing.assert_allclose(got[name], array, rtol=0, atol=rtol * scale * 4, err_msg=name)
@@ -152,6 +160,12 @@ TILED: dict[str, Program] = {
 @pytest.mark.parametrize("name", TILED)
 def test_tiled_matmuls(name: str, tmp_path: Path) -> None:
     check(TILED[name], tmp_path)
+
+
+@pytest.mark.cc
+@pytest.mark.parametrize("bits", [128, 256])
+def test_narrower_machines(bits: int, tmp_path: Path) -> None:
+    check(TILED["primes"], tmp_path, machine=Machine(vector_bits=bits, vector_registers=16))
 
 
 @pytest.mark.cc
