@@ -6,16 +6,17 @@ from dataclasses import dataclass
 from math import prod
 from typing import ClassVar, Final, final
 
-from metasched.errors import MetaschedError
+from metasched.errors import MetaschedError, ScheduleError
 from metasched.ir.expr import int_value
-from metasched.ir.stmt import Block, For, Program
+from metasched.ir.stmt import Block, For, Program, annotation
 from metasched.ir.walk import blocks
+from metasched.schedule.primitives.loop_nest import is_unit
 from metasched.schedule.schedule import Schedule
 from metasched.schedule.state import State
 from metasched.space.default_tiles import default_tiles
 from metasched.space.generate import drafts
 from metasched.space.loop_choice import reducing_vars
-from metasched.space.patterns import consumers
+from metasched.space.patterns import consumers, writes_output
 from metasched.space.postprocs import Rejected
 from metasched.space.rules import (
     AbstractRule,
@@ -26,7 +27,7 @@ from metasched.space.rules import (
     ParallelizeVectorizeUnroll,
     RandomComputeLocation,
 )
-from metasched.space.rules.multi_level_tiling import PackReads, WriteReuse
+from metasched.space.rules.multi_level_tiling import TILED, PackReads, WriteReuse
 from metasched.space.space import CPU_POSTPROCS, postprocess
 from metasched.target import Target
 from metasched.trace.instruction import Ref
@@ -75,6 +76,37 @@ class PlaceInReader(AbstractRule):
         return [best]
 
 
+@final
+@dataclass(frozen=True, slots=True)
+class InRegisters(AbstractRule):
+    """Accept a tiled output only if its sums start and end in registers.
+
+    Raises:
+        ScheduleError: partial sums would go to the output and back, or a stage reads the result;
+            then a write-back is the better schedule.
+    """
+
+    name: ClassVar[str] = "in_registers"
+
+    def refusal(self, state: State, block: Block, target: Target) -> str | None:
+        """Only tiled blocks matter."""
+        return None if annotation(block.annotations, TILED) is not None else "not tiled"
+
+    def apply(self, schedule: Schedule, block: Ref, target: Target) -> list[Schedule]:
+        """Count what is summed up at the same time."""
+        state = schedule.state
+        found = state.block(str(schedule.value(block)))
+        reducing = reducing_vars(found)
+        loops = state.loops_above(found)
+        runs = [k for k, loop in enumerate(loops) if loop.var in reducing and not is_unit(loop)]
+        inside = [loop for loop in loops[min(runs, default=0) :] if loop.var not in reducing]
+        sums = prod(int_value(loop.extent) or 1 for loop in inside)
+        lanes = target.vector_bits // found.writes[0].buffer.dtype.bits
+        if sums > target.vector_registers * lanes or not writes_output(state, found):
+            raise ScheduleError("in_registers: expected sums that stay in registers")
+        return [schedule]
+
+
 def _work_inside(state: State, loop: For) -> int:
     """How often blocks run in one iteration of a loop, all together; at least 1 a symbolic one."""
     depth = len(state.loops_above(loop)) + 1
@@ -92,6 +124,9 @@ def _runs(state: State, name: str) -> list[int] | None:
 
 _INLINE: Final[tuple[AbstractRule, ...]] = (InlineConstantScalars(), AutoInline())
 _NOTES: Final = ParallelizeVectorizeUnroll(unroll_max_steps=(16,))
+_DIRECT: Final = MultiLevelTiling(
+    reuse_write=WriteReuse("no"), pack_reads=PackReads("must"), fixed=default_tiles
+)
 _TILING: Final = MultiLevelTiling(
     reuse_write=WriteReuse("must", (2,)), pack_reads=PackReads("must"), fixed=default_tiles
 )
@@ -100,6 +135,7 @@ _UNPACKED: Final = MultiLevelTiling(
 )
 _LANES: Final = AddRFactor(variants=("lanes",), max_innermost_factor=16, fixed=True)
 _ATTEMPTS: Final[tuple[tuple[AbstractRule, ...], ...]] = (
+    (*_INLINE, _LANES, _DIRECT, InRegisters(), _NOTES, PlaceInReader()),
     (*_INLINE, _LANES, _TILING, _NOTES, PlaceInReader()),
     (*_INLINE, _UNPACKED, _NOTES, PlaceInReader()),
     (*_INLINE, _NOTES),
