@@ -6,7 +6,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
@@ -27,6 +27,8 @@ class Entrant:
         modules: what its interpreter must have.
         remedy: how to install that.
         natural: the operators it takes part in; empty for all.
+        binds: whether its OpenMP threads are bound to cores, which makes times steadier. TVM binds
+            its threads by itself, and its build workers would inherit the binding of OpenMP's.
         interpreter: runs it.
     """
 
@@ -35,6 +37,7 @@ class Entrant:
     modules: tuple[str, ...] = ()
     remedy: str = ""
     natural: frozenset[str] = frozenset()
+    binds: bool = True
     interpreter: str = sys.executable
 
     def takes(self, op: str) -> bool:
@@ -50,6 +53,8 @@ class Entrant:
         )
         # The folder of an installed package may be shared or read-only.
         environment = {**threads, "PYTHONDONTWRITEBYTECODE": "1"}
+        if self.binds:
+            environment |= {"OMP_PROC_BIND": "true", "OMP_DYNAMIC": "false"}
         return Peer(self.name, (self.interpreter, str(script)), environment)
 
 
@@ -62,6 +67,7 @@ _KNOWN: Final = {
         "tvm_peer.py",
         ("tvm", "numpy", "xgboost", "cloudpickle", "psutil"),
         "pip install apache-tvm numpy xgboost cloudpickle psutil",
+        binds=False,
     ),
 }
 
@@ -95,7 +101,7 @@ def _choose_one(name: str, python: str | None) -> Entrant:
     if interpreter is None:
         raise UsageError(f"no interpreter '{python}'; give the path of a python after --python")
     _check_modules(interpreter, entrant)
-    return Entrant(name, entrant.script, natural=entrant.natural, interpreter=interpreter)
+    return replace(entrant, interpreter=interpreter)
 
 
 def _check_modules(interpreter: str, entrant: Entrant) -> None:
