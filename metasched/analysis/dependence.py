@@ -2,7 +2,7 @@
 
 The notions are TensorIR's: a *complete* block computes each element once from finished inputs, a
 *reduction* block accumulates under its own init. Only such blocks may be computed elsewhere or
-more than once. Read `region` next.
+more than once. Read `facts` next.
 """
 
 from __future__ import annotations

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from metasched.analysis.dependence import Scope, direct_blocks
-from metasched.analysis.region import Facts, Range, whole_box, whole_buffer
+from metasched.analysis.facts import Facts, Range
+from metasched.analysis.region import whole_box, whole_buffer
 from metasched.ir.expr import Buffer
 from metasched.ir.stmt import Block, Region, Stmt
 from metasched.ir.walk import replace_buffers

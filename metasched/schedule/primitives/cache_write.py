@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from metasched.analysis.dependence import Scope, direct_blocks, domain_guards
-from metasched.analysis.region import Facts, whole_box
+from metasched.analysis.facts import Facts
+from metasched.analysis.region import whole_box
 from metasched.ir.expr import Buffer
 from metasched.ir.stmt import Block, Region, Stmt
 from metasched.ir.walk import replace_buffers

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from metasched.analysis.region import Box, Range
+from metasched.analysis.facts import Box, Range
 from metasched.ir.expr import Var
 from metasched.ir.stmt import Block
 from metasched.schedule.primitives.compute_inline import compute_inline

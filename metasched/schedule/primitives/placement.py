@@ -2,7 +2,7 @@
 
 The block gets a new loop nest that runs through the part of its domain needed (or made available)
 in one iteration of the loop. Everything is decided by structure, so a program whose tile sizes are
-symbols is rewritten exactly as a concrete one. Read `metasched.analysis.region` first.
+symbols is rewritten exactly as a concrete one. Read `metasched.analysis.facts` first.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 
 from metasched.analysis.dependence import Scope, direct_blocks, domain_guards
-from metasched.analysis.region import Box, Facts, Range
+from metasched.analysis.facts import Box, Facts, Range
 from metasched.errors import ScheduleError
 from metasched.ir.expr import (
     Binary,

@@ -7,7 +7,8 @@ from dataclasses import dataclass, replace
 
 from metasched.analysis.access import simplify_indices, single_store, with_regions
 from metasched.analysis.dependence import Scope, domain_guards
-from metasched.analysis.region import makes_all, terms
+from metasched.analysis.facts import terms
+from metasched.analysis.region import makes_all
 from metasched.ir.expr import (
     Binary,
     Const,

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from metasched.analysis.region import Range
+from metasched.analysis.facts import Range
 from metasched.ir.expr import (
     Buffer,
     Expr,

@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from metasched.analysis.region import Facts, makes_all, whole_box
+from metasched.analysis.facts import Facts
+from metasched.analysis.region import makes_all, whole_box
 from metasched.ir.dtype import INT64
 from metasched.ir.expr import Buffer, Expr, Var, const, int_value, maximum, minimum
 from metasched.ir.simplify import simplify
