@@ -47,6 +47,12 @@ class _Nest:
         return tuple(loop for loop in self.loops if self.is_spatial(loop))
 
     @property
+    def reduces_outside(self) -> bool:
+        """Whether all reduction loops are around the spatial ones."""
+        count = len(self.loops) - len(self.spatial)
+        return not any(self.is_spatial(loop) for loop in self.loops[:count])
+
+    @property
     def places(self) -> int | None:
         """Places that one pass over the spatial loops writes, None where not constant."""
         extents = [int_value(loop.extent) for loop in self.spatial]
@@ -133,7 +139,7 @@ class _Tiles:
             self.summed |= {s.buffer for s in sums}
             return _rewrite_nests(loop, sums, lambda nest: _sink(nest, self.scope))
         whole = _nest(loop)
-        if whole is None or len(whole.loops) - len(whole.spatial) > 1:
+        if whole is None or not whole.reduces_outside:
             return None
         return self.cut(whole)
 

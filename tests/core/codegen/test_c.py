@@ -20,6 +20,34 @@ from tests.core.codegen.running import random_inputs, run
 from tests.core.lower.programs import Machine, matmul, tiled_matmul
 
 Golden = Callable[[str], None]
+STORAGE = """
+@program
+def p(a: Buffer((4, 20000), "float32"), c: Buffer((4, 20000), "float32")):
+    big = alloc((4, 20000), "float32")
+    tiny = alloc((4, 8), "float32")
+    for i in parallel(4):
+        for j in serial(20000):
+            with block("big"):
+                vi = spatial(4, i)
+                vj = spatial(20000, j)
+                reads(a[vi, vj])
+                writes(big[vi, vj])
+                big[vi, vj] = a[vi, vj] + float32(1.0)
+        for x in serial(8):
+            with block("tiny"):
+                ti = spatial(4, i)
+                tx = spatial(8, x)
+                reads(big[ti, tx * 7])
+                writes(tiny[ti, tx])
+                tiny[ti, tx] = big[ti, tx * 7]
+        for k in serial(20000):
+            with block("c"):
+                wi = spatial(4, i)
+                wk = spatial(20000, k)
+                reads(big[wi, 19999 - wk], tiny[wi, wk % 8])
+                writes(c[wi, wk])
+                c[wi, wk] = big[wi, 19999 - wk] + tiny[wi, wk % 8]
+"""
 PARALLEL: dict[str, LoopKind] = {"i0": "parallel"}
 
 
@@ -55,35 +83,7 @@ def test_a_partial_tile(golden: Golden) -> None:
 
 
 def test_stack_workspace_and_thread_slots(golden: Golden) -> None:
-    program = """
-@program
-def p(a: Buffer((4, 20000), "float32"), c: Buffer((4, 20000), "float32")):
-    big = alloc((4, 20000), "float32")
-    tiny = alloc((4, 8), "float32")
-    for i in parallel(4):
-        for j in serial(20000):
-            with block("big"):
-                vi = spatial(4, i)
-                vj = spatial(20000, j)
-                reads(a[vi, vj])
-                writes(big[vi, vj])
-                big[vi, vj] = a[vi, vj] + float32(1.0)
-        for x in serial(8):
-            with block("tiny"):
-                ti = spatial(4, i)
-                tx = spatial(8, x)
-                reads(big[ti, tx * 7])
-                writes(tiny[ti, tx])
-                tiny[ti, tx] = big[ti, tx * 7]
-        for k in serial(20000):
-            with block("c"):
-                wi = spatial(4, i)
-                wk = spatial(20000, k)
-                reads(big[wi, 19999 - wk], tiny[wi, wk % 8])
-                writes(c[wi, wk])
-                c[wi, wk] = big[wi, 19999 - wk] + tiny[wi, wk % 8]
-"""
-    golden(text_of(parse(program)))
+    golden(text_of(parse(STORAGE)))
 
 
 def test_sizes_follow_the_data_pointers(golden: Golden) -> None:
@@ -230,6 +230,11 @@ def test_comparisons_and_logic_on_vectors(tmp_path: Path) -> None:
         name="y",
     )
     check(te.program([x, n, y], name="logic"), tmp_path)
+
+
+@pytest.mark.cc
+def test_threads_do_not_share_private_buffers(tmp_path: Path) -> None:
+    check(parse(STORAGE), tmp_path)
 
 
 @pytest.mark.cc

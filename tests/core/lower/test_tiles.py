@@ -41,3 +41,13 @@ def p(a: Buffer((4, 8), "float32"), c: Buffer((4,), "float32"), d: Buffer((4,), 
                 d[v] = d[v] + c[3 - v]
 """
     assert "for i in serial(4)" in after(program, "tile_registers")
+
+
+def test_a_cut_tile_keeps_all_reduction_loops_inside() -> None:
+    order = "i0 j0 i1 j1 i2 j2 k0 k1 i3 j3"
+    program = tiled_matmul((1, 1, 1, 64), (1, 1, 1, 32), (3, 5), order=order)
+    lines = after(program, "tile_registers").splitlines()
+    loops = [
+        line.split()[1] for line in lines if line.strip().startswith("for") and "init" not in line
+    ]
+    assert loops[-3:] == ["i3_o", "k0", "k1"]
