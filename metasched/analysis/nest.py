@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Final
 
 from metasched.ir.dtype import DType
 from metasched.ir.expr import (
@@ -304,11 +305,11 @@ _CLASS = {
     "and": "compare", "or": "compare", "floordiv": "integer", "floormod": "integer",
 }  # fmt: skip
 
-COUNTED = ("add", "mul", "div", "special", "compare", "select", "integer")
+COUNTED: Final[tuple[str, ...]] = ("add", "mul", "div", "special", "compare", "select", "integer")
 
 
 def _counts(store: Store) -> dict[str, int]:
-    counts = dict.fromkeys(COUNTED, 0)
+    counts: dict[str, int] = dict.fromkeys(COUNTED, 0)
     stack: list[Expr] = [store.value]
     while stack:
         node = stack.pop()

@@ -107,8 +107,8 @@ def _traffic(store: StoreNumbers, footprint: Array, capacity: float) -> Array:
     fits = footprint <= capacity
     fits[-1] = True
     level = np.argmax(fits, axis=0)
-    total = np.zeros(footprint.shape[1])
-    pick = np.arange(footprint.shape[1])
+    size = len(level)
+    total, pick = np.zeros(size), np.arange(size)
     for access in store.accesses:
         fetched = access.reloads[level, pick] * access.lines[level, pick] * LINE_BYTES
         total = total + (2.0 * fetched if access.kind == "update" else fetched)

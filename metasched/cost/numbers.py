@@ -29,7 +29,7 @@ class Evaluator:
 
     def __init__(self, values: Values, size: int) -> None:
         self.size = size
-        self._known: dict[Expr, Array] = dict(values)
+        self._known: dict[Expr, Array] = {**values}
 
     def __call__(self, expr: Expr) -> Array:
         """The values of an expression, float64 ``(P,)``."""
@@ -216,12 +216,12 @@ def _span(form: LinearForm, evaluate: Evaluator, extents: Array) -> Array:
         if term.loop is not None:
             steps[term.loop] += scale * (extents[term.loop] - 1.0)
             continue
-        assert term.inner is not None and term.divisor is not None
+        assert term.inner is not None
+        assert term.divisor is not None
         inner = _span(term.inner, evaluate, extents)
         divisor = evaluate(term.divisor)
         others.append(
-            scale
-            * (np.minimum(inner, divisor - 1.0) if term.modulo else np.floor(inner / divisor))
+            scale * (np.minimum(inner, divisor - 1.0) if term.modulo else np.floor(inner / divisor))
         )
     # Inside depth k the loops k, k + 1, ... still run.
     total = np.cumsum(steps[::-1], axis=0)[::-1]
@@ -239,7 +239,8 @@ def _slope(form: LinearForm, evaluate: Evaluator, loop: int) -> Array | None:
                 continue
             part = evaluate(term.coefficient)
         else:
-            assert term.inner is not None and term.divisor is not None
+            assert term.inner is not None
+            assert term.divisor is not None
             inner = _slope(term.inner, evaluate, loop)
             if inner is None:
                 continue
@@ -275,23 +276,22 @@ def _vector(
     summary: StoreSummary, extents: Array, accesses: tuple[AccessNumbers, ...], limit: Array
 ) -> Array:
     """Elements that one vectorised statement covers: the innermost loop where it may be one."""
-    depth, size = extents.shape
-    if depth == 0 or summary.loops[-1].reduces:
-        return np.ones(size)
-    fits = accesses[0].stride == 1.0
+    if not summary.loops or summary.loops[-1].reduces:
+        return np.ones_like(limit)
+    # Below two elements, and where the store jumps, the loop stays scalar.
     longest = np.minimum(extents[-1], limit)
-    return np.where(fits & (longest > 1.0), longest, 1.0)
+    return np.maximum(np.where(accesses[0].stride == 1.0, longest, 1.0), 1.0)
 
 
 def _pieces(vector: Array, lanes: int) -> Array:
     """Machine vectors that cover a vector: whole ones, then powers of two for the rest."""
     whole = np.floor(vector / lanes)
-    rest = (vector - whole * lanes).astype(np.int64)
-    bits = np.zeros_like(rest)
+    rest = vector - whole * lanes
+    pieces = whole
     while np.any(rest):
-        bits += rest & 1
-        rest = rest >> 1
-    return whole + bits
+        pieces = pieces + rest % 2.0
+        rest = np.floor(rest / 2.0)
+    return pieces
 
 
 def _tile(summary: StoreSummary, extents: Array) -> tuple[npt.NDArray[np.bool_], Array]:
