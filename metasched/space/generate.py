@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from metasched.errors import ScheduleError
 from metasched.ir.stmt import Program
 from metasched.schedule.samplers.site import Draw
 from metasched.schedule.schedule import Schedule
@@ -22,6 +23,8 @@ def drafts(
     refusals: Counter[tuple[str, str, str]] | None = None,
 ) -> list[Schedule]:
     """Apply rules to a program, rule by rule, each block by block in post order.
+
+    A rule whose primitive is refused leaves the block alone.
 
     Args:
         program: the program.
@@ -59,7 +62,11 @@ def _visit(
             refusals[rule.name, name, reason] += 1
             continue
         branch = draft.copy()
-        results = rule.apply(branch, branch.get_block(name), target)
+        try:
+            results = rule.apply(branch, branch.get_block(name), target)
+        except ScheduleError as error:
+            refusals[rule.name, name, str(error).splitlines()[0]] += 1
+            continue
         rest = names[position + 1 :]
         return [done for r in results for done in _visit(rule, r, rest, target, refusals)]
     return [draft]

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import ClassVar, Final, Literal, TypeAlias, final
 
-from metasched.errors import UsageError
+from metasched.errors import ScheduleError, UsageError
 from metasched.ir.expr import int_value
 from metasched.ir.stmt import Block, annotation
 from metasched.schedule.schedule import Schedule
@@ -34,7 +34,7 @@ class WriteReuse:
     """Where the write-back of a tile may stand.
 
     Attributes:
-        req: "no", "may" (with and without) or "must".
+        req: "no", "may" (with and without) or "must" (where it is legal).
         levels: numbers of tile levels, counted from the outermost, that enclose it.
         scope: memory scope of the accumulator.
     """
@@ -49,7 +49,7 @@ class PackReads:
     """When and where operands are packed.
 
     Attributes:
-        req: "no", "may" or "must".
+        req: "no", "may" or "must" (where it is legal).
         level: number of tile levels around the copy. Inside the first reduction level the packed
             tile is smallest; further out it would be copied as often and take more room.
         row_bytes: rows at least this far apart are packed although they are contiguous.
@@ -180,33 +180,43 @@ class MultiLevelTiling(AbstractRule):
         reuse = self.reuse_write
         if reuse.req == "no":
             return [tiled]
-        plain = [tiled] if reuse.req == "may" else []
-        return [*plain, *(self._write_back(tiled.branch(), level) for level in reuse.levels)]
+        found = [self._write_back(tiled.branch(), level) for level in reuse.levels]
+        moved = [variant for variant in found if variant is not None]
+        return moved if reuse.req == "must" and moved else [tiled, *moved]
 
-    def _write_back(self, tiled: _Tiled, level: int) -> _Tiled:
+    def _write_back(self, tiled: _Tiled, level: int) -> _Tiled | None:
         """Move the elementwise reader of the tile, or a copy of it, to a tile level."""
         schedule = tiled.schedule
-        reader = _elementwise_reader(schedule, tiled.block)
-        if reader is None:
-            back = schedule.cache_write(tiled.block, 0, self.reuse_write.scope)
-        else:
-            back = schedule.get_consumers(tiled.block)[0]
-        schedule.reverse_compute_at(back, tiled.last(level), preserve_unit_loops=True)
+        try:
+            if _has_elementwise_reader(schedule, tiled.block):
+                back = schedule.get_consumers(tiled.block)[0]
+            else:
+                back = schedule.cache_write(tiled.block, 0, self.reuse_write.scope)
+            schedule.reverse_compute_at(back, tiled.last(level), preserve_unit_loops=True)
+        except ScheduleError:
+            return None
         return tiled
 
     def _with_packed_reads(self, tiled: _Tiled, operands: tuple[Packing, ...]) -> list[_Tiled]:
         req = self.pack_reads.req
         if req == "no" or not operands:
             return [tiled]
-        plain = [tiled.branch()] if req == "may" else []
-        for operand in operands:
-            copy = tiled.schedule.reindex_cache_read(
-                tiled.block, operand.read, self.reuse_write.scope, operand.order
-            )
-            tiled.schedule.compute_at(
-                copy, tiled.last(self.pack_reads.level), preserve_unit_loops=True
-            )
-        return [*plain, tiled]
+        packed = self._packed(tiled.branch(), operands)
+        if packed is None:
+            return [tiled]
+        return [packed] if req == "must" else [tiled, packed]
+
+    def _packed(self, tiled: _Tiled, operands: tuple[Packing, ...]) -> _Tiled | None:
+        schedule, level = tiled.schedule, tiled.last(self.pack_reads.level)
+        try:
+            for operand in operands:
+                copy = schedule.reindex_cache_read(
+                    tiled.block, operand.read, self.reuse_write.scope, operand.order
+                )
+                schedule.compute_at(copy, level, preserve_unit_loops=True)
+        except ScheduleError:
+            return None
+        return tiled
 
 
 def _divides_poorly(extent: int) -> bool:
@@ -214,14 +224,11 @@ def _divides_poorly(extent: int) -> bool:
     return extent > 2 * _PADDED_TO and all(extent % d for d in range(4, 2 * _PADDED_TO + 1))
 
 
-def _elementwise_reader(schedule: Schedule, block: Ref) -> Block | None:
-    """The only reader of a block's result, if it reads each element where it writes."""
-    state = schedule.state
-    found = state.block(str(schedule.value(block)))
-    readers = consumers(state, found)
-    if len(readers) != 1 or not same_point(readers[0], found.writes[0].buffer):
-        return None
-    return readers[0]
+def _has_elementwise_reader(schedule: Schedule, block: Ref) -> bool:
+    """Whether one block alone reads a result, and each element just where it writes."""
+    found = schedule.state.block(str(schedule.value(block)))
+    readers = consumers(schedule.state, found)
+    return len(readers) == 1 and same_point(readers[0], found.writes[0].buffer)
 
 
 RULES.register(MultiLevelTiling.name, MultiLevelTiling)
