@@ -27,6 +27,7 @@ from metasched.ir.simplify import product
 from metasched.ir.stmt import Alloc, For, Program, Seq, Stmt, Store, seq
 from metasched.ir.walk import (
     free_vars,
+    loads,
     map_expr,
     map_stmts,
     stores,
@@ -79,7 +80,7 @@ def _widen_nest(nest: For, scope: Scope) -> Stmt:
     places = {
         (s.buffer, s.indices): scope.fresh_register(f"{s.buffer.name}_wide", FLOAT64)
         for s in stores(nest)
-        if s.buffer.dtype == FLOAT32 and reduced == _nest_vars(nest)
+        if s.buffer.dtype == FLOAT32 and reduced == _nest_vars(nest) and not _is_shared(s, nest)
     }
     if not places:
         return _widen_reductions(nest, scope)
@@ -95,6 +96,12 @@ def _widen_nest(nest: For, scope: Scope) -> Stmt:
     for wide in places.values():
         result = Alloc(wide, result)
     return result
+
+
+def _is_shared(store: Store, nest: For) -> bool:
+    """Whether another store of the nest reads what this one updates, as argmax does."""
+    others = (s for s in stores(nest) if s is not store)
+    return any(load.buffer == store.buffer for s in others for load in loads(s))
 
 
 def _widen(expr: Expr, places: dict[tuple[Buffer, tuple[Expr, ...]], Buffer]) -> Expr:

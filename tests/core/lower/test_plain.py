@@ -21,3 +21,8 @@ def test_outer_spatial_loops_share_one_parallel_loop() -> None:
 
 def test_a_full_reduction_is_not_parallel() -> None:
     assert "parallel" not in str(plain(ops.norm(b=1, m=8, n=8)).body).split("sqrt")[0]
+
+
+def test_what_another_store_reads_stays_as_it_is() -> None:
+    # The index of an argmax is chosen by the running maximum, which must not lag behind.
+    assert "wide" not in str(plain(ops.get("argmax")(m=4, n=9)).body)
