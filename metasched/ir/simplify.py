@@ -90,14 +90,16 @@ def _from_poly(poly: Poly, dtype: DType) -> Expr:
             c = poly[m]
             if (c > 0) is not positive_first:
                 continue
+            # Built directly, since atoms are no constants and this is the hottest loop.
             term: Expr = m[0]
             for atom in m[1:]:
-                term = mul(term, atom)
-            term = mul(term, const(abs(c), dtype))
+                term = Binary("mul", term, atom)
+            if abs(c) != 1:
+                term = Binary("mul", term, const(abs(c), dtype))
             if total is None:
                 total = term if c > 0 else sub(const(0, dtype), term)
             else:
-                total = add(total, term) if c > 0 else sub(total, term)
+                total = Binary("add" if c > 0 else "sub", total, term)
     offset = poly.get((), 0)
     if total is None:
         return const(offset, dtype)

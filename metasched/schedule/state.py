@@ -64,10 +64,15 @@ class State:
     program: Program
     removed: Mapping[str, str] = field(default_factory=lambda: dict[str, str]())
     tiles: tuple[tuple[tuple[Expr, ...], Expr], ...] = ()
-    tree: Tree = field(init=False, repr=False, compare=False)
+    _tree: Tree | None = field(init=False, repr=False, compare=False, default=None)
 
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "tree", Tree.of(self.program.root))
+    @property
+    def tree(self) -> Tree:
+        """Where each loop and block stands; found when first asked, as many states pass unseen."""
+        if self._tree is None:
+            object.__setattr__(self, "_tree", Tree.of(self.program.root))
+        assert self._tree is not None, "just set"
+        return self._tree
 
     # -- looking up ----------------------------------------------------------------------------
 
@@ -186,12 +191,19 @@ def _rebuild(parent: Stmt, old: Stmt, new: Stmt | None) -> Stmt | None:
             kept = [s if s is not old else new for s in parent.stmts]
             left = [s for s in kept if s is not None]
             return seq(*left) if left else None
-        case For() | Block():
+        case For():
+            return None if new is None else with_body(parent, new)
+        case Block():
             return None if new is None else replace(parent, body=new)
         case _:
             if new is None:
                 return None
             return map_stmts(parent, lambda s: new if s is old else s)
+
+
+def with_body(loop: For, body: Stmt) -> For:
+    """A loop around another body (``dataclasses.replace`` is much slower)."""
+    return For(loop.var, loop.extent, body, loop.kind, loop.thread, loop.annotations)
 
 
 def edit_stmt(
@@ -203,9 +215,11 @@ def edit_stmt(
             return change(stmt)
         case For() | Block():
             body = edit_stmt(stmt.body, change, into_blocks=into_blocks)
-            if body is None:
-                return None
-            return change(stmt if body is stmt.body else replace(stmt, body=body))
+            if body is None or body is stmt.body:
+                return None if body is None else change(stmt)
+            return change(
+                with_body(stmt, body) if isinstance(stmt, For) else replace(stmt, body=body)
+            )
         case Seq():
             parts = [edit_stmt(s, change, into_blocks=into_blocks) for s in stmt.stmts]
             left = [p for p in parts if p is not None]
@@ -291,9 +305,9 @@ def rebind(
             )
             return replace(stmt, iters=iters, predicate=visit(stmt.predicate))
         case For():
-            return replace(
-                stmt, extent=visit(stmt.extent), body=rebind(stmt.body, values, simplify)
-            )
+            body = rebind(stmt.body, values, simplify)
+            extent = visit(stmt.extent)
+            return For(stmt.var, extent, body, stmt.kind, stmt.thread, stmt.annotations)
         case If():
             inner = map_stmts(stmt, lambda s: rebind(s, values, simplify))
             return inner if not isinstance(inner, If) else replace(inner, cond=visit(inner.cond))

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from metasched.analysis.dependence import direct_blocks, driven
 from metasched.errors import ScheduleError
 from metasched.ir.stmt import Block, For, Stmt
@@ -11,7 +9,7 @@ from metasched.ir.walk import free_vars
 from metasched.schedule.primitives.loop_nest import is_unit, why_not_orderless
 from metasched.schedule.primitives.placement import facts
 from metasched.schedule.primitives.primitive import PRIMITIVES, Primitive, refused
-from metasched.schedule.state import State
+from metasched.schedule.state import State, with_body
 
 
 def reorder(state: State, *ordered_loops: str) -> tuple[State, tuple[str, ...]]:
@@ -48,7 +46,7 @@ def reorder(state: State, *ordered_loops: str) -> tuple[State, tuple[str, ...]]:
     _check(state, chain, order)
     body: Stmt = chain[-1].body
     for loop in reversed(order):
-        body = replace(loop, body=body)
+        body = with_body(loop, body)
     return state.replace(chain[0], body), ()
 
 
