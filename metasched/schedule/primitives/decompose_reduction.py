@@ -130,7 +130,7 @@ def _check(state: State, block: Block, outer: For) -> _Split | Refusal:
     if both:
         rule = "loops that drive either spatial or reduce iterations"
         return Refusal(rule, f"'{both[0]}', which drives both", both[0])
-    fixed = [loop for loop in around[:position] if loop not in repeating]
+    fixed = [x for x in around[:position] if x not in repeating and x.var in reducing]
     start = {loop.var: const(0, loop.var.dtype) for loop in (*fixed, *around[position:])}
     known = Simplifier()
     for it in block.iters:

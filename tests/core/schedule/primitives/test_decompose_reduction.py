@@ -134,3 +134,13 @@ def test_requires_tiles_that_do_not_overlap() -> None:
         sch.decompose_reduction(block, outer)
     sch.decompose_reduction(block, sch.get_loops(block)[1])
     check_valid(sch)
+
+
+def test_reduce_loops_of_extent_1_may_stand_outside() -> None:
+    sch = Schedule(matmul(4, 6, 5))
+    block = sch.get_block("c")
+    i, j, k = sch.get_loops(block)
+    unit, inner = sch.split(k, [1, 5])
+    sch.reorder(unit, i, j, inner)
+    sch.decompose_reduction(block, i)
+    check_valid(sch)
