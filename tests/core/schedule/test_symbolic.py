@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import numpy as np
 import pytest
 
 from metasched import ops
@@ -74,7 +73,7 @@ def test_a_wrong_factor_is_noticed() -> None:
 def test_draws_differ_between_seeds() -> None:
     decisions = set[str]()
     for seed in range(5):
-        sch = Schedule(PROGRAMS["conv"], seed=int(np.int64(seed)))
+        sch = Schedule(PROGRAMS["conv"], seed=seed)
         multi_level_tiling(sch, "conv")
         decisions.add(str(sch.trace.decisions))
     assert len(decisions) == 5
