@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 
 from metasched.errors import CodegenError
 from metasched.ir.expr import TRUE, Expr, Var, const, int_value
-from metasched.ir.stmt import Annotations, Block, For, If, Seq, Stmt, Store, annotation, seq
+from metasched.ir.stmt import Annotations, Block, For, If, Stmt, Store, annotation, seq
 from metasched.ir.walk import free_vars, loads, map_stmts, stores, substitute
 from metasched.lower.scope import Scope
 
@@ -126,8 +126,3 @@ def _uses(stmt: Stmt, var: Var) -> bool:
     indices = [i for s in stores(stmt) for i in s.indices]
     indices += [i for load in loads(stmt) for i in load.indices]
     return any(var in free_vars(i) for i in indices)
-
-
-def flat_seq(stmt: Stmt) -> tuple[Stmt, ...]:
-    """The statements of a sequence, or the one statement."""
-    return stmt.stmts if isinstance(stmt, Seq) else (stmt,)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from metasched.ir.dtype import INT64, DType
+from metasched.ir.dtype import DType
 from metasched.ir.expr import Buffer, Expr, Var
 from metasched.ir.simplify import Simplifier
 from metasched.ir.stmt import Program
@@ -68,12 +68,3 @@ class Scope:
     def fresh_register(self, base: str, dtype: DType) -> Buffer:
         """A new named variable of a scalar or vector type."""
         return Buffer(self.fresh_name(base), (), dtype, "register")
-
-    def vector_lanes(self, dtype: DType) -> int:
-        """Lanes of one vector register."""
-        return max(1, self.target.vector_bits // dtype.bits)
-
-    @property
-    def index_dtype(self) -> DType:
-        """Type of addresses and loop counters."""
-        return INT64
