@@ -2,23 +2,23 @@
 
 There is no barrier between rounds: candidates are proposed whenever few are waiting, each build
 that ends becomes a run, each run that ends becomes a record and teaches the model. The loop itself
-neither builds nor runs anything. Read `Task` for one program's share of it.
+neither builds nor runs anything. Read `metasched.task` for one program's share of it.
 """
 
 from __future__ import annotations
 
 import hashlib
+import itertools
 import time
-from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
 from statistics import median
 from typing import Final
 
 from metasched.build import Candidate as BuildPayload
-from metasched.database import AbstractDatabase, JobStatus, TuningRecord, Workload
+from metasched.database import AbstractDatabase, JobStatus, TuningRecord
 from metasched.errors import MeasureError, UsageError
-from metasched.ir.stmt import Program
 from metasched.measure.records import (
     AnyResult,
     Artefact,
@@ -35,9 +35,8 @@ from metasched.measure.records import (
 from metasched.measure.workers import AbstractWorkers
 from metasched.search.budget import AbstractTaskScheduler
 from metasched.search.records import Candidate, Outcome, Result
-from metasched.search.tuner import Tuner
-from metasched.space.postprocs import AbstractPostproc
 from metasched.target import Target
+from metasched.task import Progress, Task
 
 _BUILD: Final = "metasched.build:build_candidate"
 _REFERENCE: Final = "metasched.build:build_reference"
@@ -48,67 +47,8 @@ _CLOSE: Final = 1.15
 """Candidates within this factor of the best are measured again in the final."""
 _BARREN: Final = 128
 """So many candidates in a row with nothing to measure end the search of a program."""
-
-
-@dataclass(slots=True)
-class Task:
-    """One program of a job and all that is known of it while the job runs.
-
-    Attributes:
-        program: the unscheduled program.
-        workload: its database key.
-        tuner: proposes its candidates.
-        postprocs: of its space.
-        weight: how often the program runs, for the shared budget.
-        flops: operations of one call.
-        reference: the plainly compiled program; results are compared with it.
-        baseline_s: seconds of the default schedule; None until it is measured.
-        best_s: seconds of the best candidate so far.
-        trials: candidates that were built or failed to, over this and earlier jobs.
-        resumed: those of earlier jobs.
-        ended: why nothing more is proposed before the budget is spent, else empty.
-        failures: candidates that failed, by status.
-        reasons: the messages of failures, counted.
-        curve: ``(trial, best seconds)`` at each improvement.
-        hashes: of the programs and sources that need no measurement any more.
-        artefacts: what was measured in this job, by program hash.
-        measured: the records of it, by program hash.
-        barren: candidates in a row that left nothing to measure.
-    """
-
-    program: Program
-    workload: Workload
-    tuner: Tuner
-    postprocs: tuple[AbstractPostproc, ...]
-    weight: float
-    flops: float
-    reference: Artefact | None = None
-    baseline_s: float | None = None
-    best_s: float | None = None
-    trials: int = 0
-    resumed: int = 0
-    ended: str = ""
-    failures: Counter[str] = field(default_factory=Counter[str])
-    reasons: Counter[str] = field(default_factory=Counter[str])
-    curve: list[tuple[int, float]] = field(default_factory=list[tuple[int, float]])
-    hashes: set[str] = field(default_factory=set[str])
-    artefacts: dict[str, Artefact] = field(default_factory=dict[str, Artefact])
-    measured: dict[str, TuningRecord] = field(default_factory=dict[str, TuningRecord])
-    barren: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class Progress:
-    """A snapshot for displays; seconds of phases are wall clock of this process or of workers."""
-
-    task: Task
-    tasks: int
-    trials: int
-    budget: int
-    elapsed_s: float
-    building: int
-    running: int
-    phases: Mapping[str, float]
+_IDS: Final = itertools.count(1)
+"""Never used twice in a process: workers may still bring results of a job that was interrupted."""
 
 
 @dataclass(slots=True)
@@ -163,7 +103,6 @@ class Job:
         self._scheduler = scheduler
         self._observe = observe
         self._start = time.perf_counter()
-        self._next_id = 0
         self._building: dict[int, _Pending] = {}
         self._running: dict[int, _Pending] = {}
         self._unwritten: list[TuningRecord] = []
@@ -271,15 +210,14 @@ class Job:
         """Take results in; they are on record before anybody is told, who may well raise."""
         touched: list[Task] = []
         for result in results:
-            match result:
-                case BuildResult():
-                    pending = self._building.pop(result.candidate_id)
-                    self._built(pending, result)
-                case RunResult():
-                    pending = self._running.pop(result.candidate_id)
-                    self._ran(pending, result)
-                case CompareResult():
-                    raise MeasureError("a comparison ended that was not waited for")
+            waiting = self._building if isinstance(result, BuildResult) else self._running
+            pending = waiting.pop(result.candidate_id, None)
+            if pending is None:
+                continue
+            if isinstance(result, BuildResult):
+                self._built(pending, result)
+            elif isinstance(result, RunResult):
+                self._ran(pending, result)
             touched.append(pending.task)
         self._write()
         for task in touched:
@@ -288,10 +226,10 @@ class Job:
     def _submit_build(
         self, task: Task, candidate: Candidate | None, function: str, payload: BuildPayload
     ) -> int:
-        self._next_id += 1
-        self._building[self._next_id] = _Pending(task, candidate)
-        self._workers.submit_build(BuildRequest(self._next_id, function, payload))
-        return self._next_id
+        number = next(_IDS)
+        self._building[number] = _Pending(task, candidate)
+        self._workers.submit_build(BuildRequest(number, function, payload))
+        return number
 
     # -- results -------------------------------------------------------------------------------
 
@@ -313,15 +251,12 @@ class Job:
 
     def _measure(
         self, task: Task, candidate: Candidate | None, artefact: Artefact, build: BuildResult
-    ) -> int:
-        self._next_id += 1
-        self._running[self._next_id] = _Pending(task, candidate, build)
+    ) -> None:
+        number = next(_IDS)
+        self._running[number] = _Pending(task, candidate, build)
         self._workers.submit_run(
-            RunRequest(
-                self._next_id, artefact, task.reference, self._seed, self._config, task.best_s
-            )
+            RunRequest(number, artefact, task.reference, self._seed, self._config, task.best_s)
         )
-        return self._next_id
 
     def _ran(self, pending: _Pending, result: RunResult) -> None:
         task, build = pending.task, pending.build
@@ -435,13 +370,13 @@ class Job:
             ]
             if len(close) < 2:
                 continue
-            self._next_id += 1
+            number = next(_IDS)
             artefacts = tuple(task.artefacts[r.program_hash] for r in close)
             rounds = _FINAL_ROUNDS if (task.best_s or 0.0) < 0.02 else 5
             self._workers.submit_run(
-                CompareRequest(self._next_id, artefacts, rounds, self._seed, self._config)
+                CompareRequest(number, artefacts, rounds, self._seed, self._config)
             )
-            result = self._wait_compare(self._next_id)
+            result = self._wait_compare(number)
             self.phases["final"] += result.run_s
             if result.status is not Status.OK:
                 task.reasons[f"final: {result.message}"] += 1

@@ -22,7 +22,7 @@ from metasched.target import Target
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
-    from metasched.job import Progress, Task
+    from metasched.task import Progress, Task
 
 _EVERY_S = 5.0
 """Seconds after which plain lines report again though nothing improved."""

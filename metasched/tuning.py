@@ -16,7 +16,7 @@ from metasched.errors import TraceError, UsageError, suggest
 from metasched.ir.expr import int_value
 from metasched.ir.hash import structural_hash
 from metasched.ir.stmt import Program
-from metasched.job import Job, Progress, Task, check_budget
+from metasched.job import Job, check_budget
 from metasched.measure.local import LocalWorkers
 from metasched.measure.records import MeasureConfig, Status
 from metasched.measure.workers import AbstractWorkers
@@ -28,6 +28,7 @@ from metasched.search.tuner import Tuner
 from metasched.space.default_schedule import default_schedule
 from metasched.space.space import Space
 from metasched.target import Target
+from metasched.task import Progress, Task
 from metasched.trace.trace import Trace
 
 Programs = Program | Sequence[Program | tuple[Program, float]]

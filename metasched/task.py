@@ -1,0 +1,78 @@
+"""What a tuning job knows of one program, and the snapshot that displays get of it.
+
+`metasched.job` keeps a `Task` up to date while it runs; `metasched.tuning` makes one from what the
+database holds and turns it into a result.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from metasched.database import TuningRecord, Workload
+from metasched.ir.stmt import Program
+from metasched.measure.records import Artefact
+from metasched.search.tuner import Tuner
+from metasched.space.postprocs import AbstractPostproc
+
+
+@dataclass(slots=True)
+class Task:
+    """One program of a job and all that is known of it while the job runs.
+
+    Attributes:
+        program: the unscheduled program.
+        workload: its database key.
+        tuner: proposes its candidates.
+        postprocs: of its space.
+        weight: how often the program runs, for the shared budget.
+        flops: operations of one call.
+        reference: the plainly compiled program; results are compared with it.
+        baseline_s: seconds of the default schedule; None until it is measured.
+        best_s: seconds of the best candidate so far.
+        trials: candidates that were built or failed to, over this and earlier jobs.
+        resumed: those of earlier jobs.
+        ended: why nothing more is proposed before the budget is spent, else empty.
+        failures: candidates that failed, by status.
+        reasons: the messages of failures, counted.
+        curve: ``(trial, best seconds)`` at each improvement.
+        hashes: of the programs and sources that need no measurement any more.
+        artefacts: what was measured in this job, by program hash.
+        measured: the records of it, by program hash.
+        barren: candidates in a row that left nothing to measure.
+    """
+
+    program: Program
+    workload: Workload
+    tuner: Tuner
+    postprocs: tuple[AbstractPostproc, ...]
+    weight: float
+    flops: float
+    reference: Artefact | None = None
+    baseline_s: float | None = None
+    best_s: float | None = None
+    trials: int = 0
+    resumed: int = 0
+    ended: str = ""
+    failures: Counter[str] = field(default_factory=Counter[str])
+    reasons: Counter[str] = field(default_factory=Counter[str])
+    curve: list[tuple[int, float]] = field(default_factory=list[tuple[int, float]])
+    hashes: set[str] = field(default_factory=set[str])
+    artefacts: dict[str, Artefact] = field(default_factory=dict[str, Artefact])
+    measured: dict[str, TuningRecord] = field(default_factory=dict[str, TuningRecord])
+    barren: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """A snapshot for displays; seconds of phases are wall clock of this process or of workers."""
+
+    task: Task
+    tasks: int
+    trials: int
+    budget: int
+    elapsed_s: float
+    building: int
+    running: int
+    phases: Mapping[str, float]
