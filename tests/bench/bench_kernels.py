@@ -48,8 +48,8 @@ class Timer:
         self._run.restype = ctypes.c_double
         self.folder = folder
 
-    def seconds(self, program: Program, machine: Machine, budget_s: float = 0.15) -> float:
-        """The best time of one call in several rounds."""
+    def seconds(self, program: Program, machine: Machine, rounds: int = 40) -> float:
+        """The best time of one call in short rounds, since a busy machine takes turns."""
         kernel = Kernel(emit(lower(program, machine), machine), self.folder)
         inputs = random_inputs(program)
         outputs = {
@@ -60,8 +60,8 @@ class Timer:
         space = ctypes.c_void_p(kernel._space.ctypes.data)
         call = lambda n: self._run(kernel.function, pointers, space, ctypes.c_long(n))  # noqa: E731
         once = max(call(2) / 2, 1e-7)
-        rounds = max(1, int(budget_s / once / 8))
-        return min(call(rounds) / rounds for _ in range(8))
+        calls = max(1, int(0.003 / once))
+        return min(call(calls) / calls for _ in range(rounds))
 
 
 def report(timer: Timer, name: str, program: Program, cores: int) -> None:
