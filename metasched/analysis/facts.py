@@ -3,7 +3,8 @@
 `Facts` knows the ranges of the loops and which tile factors multiply to which extent. It *relaxes*
 an index: the loops inside the point are run through, and what is left is the smallest value and
 the distance to the largest. Tile sizes may be symbols; a tile of a strided access then spans
-``(t - 1) * s + k``. Bounds are safe (never too small); `Facts.is_dense` says when they are exact.
+``(t - 1) * s + k``. Bounds are safe (never too small), if wide for
+quotients and remainders of symbolic tiles; `Facts.is_dense` says when they are exact.
 """
 
 from __future__ import annotations
