@@ -1,0 +1,1 @@
+"""Questions that programs are asked: regions, dependences, operations and loop nests."""
