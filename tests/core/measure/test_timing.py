@@ -62,10 +62,17 @@ def test_a_time_below_the_resolution_is_repeated(monkeypatch: pytest.MonkeyPatch
     assert max(kernel.series) == 1 << 24
 
 
-def test_a_hopeless_kernel_keeps_the_one_sample(monkeypatch: pytest.MonkeyPatch) -> None:
-    kernel = FakeKernel(monkeypatch, lambda index: 0.01)
+def test_a_short_hopeless_kernel_gets_a_second_chance(monkeypatch: pytest.MonkeyPatch) -> None:
+    kernel = FakeKernel(monkeypatch, lambda index: 0.01 if index == 0 else 0.001)
     samples, dropped = take_samples(kernel, MeasureConfig(), 0.001, interruptions=never)
-    assert samples == pytest.approx((0.01,))
+    assert not dropped
+    assert len(samples) > 2
+
+
+def test_a_hopeless_kernel_keeps_the_one_sample(monkeypatch: pytest.MonkeyPatch) -> None:
+    kernel = FakeKernel(monkeypatch, lambda index: 0.05)
+    samples, dropped = take_samples(kernel, MeasureConfig(), 0.001, interruptions=never)
+    assert samples == pytest.approx((0.05,))
     assert dropped
 
 
