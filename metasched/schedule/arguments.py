@@ -10,7 +10,7 @@ import inspect
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
-from typing import Any, Final
+from typing import Any, Final, cast
 
 from metasched.errors import TraceError, suggest
 from metasched.ir.expr import Const, Expr
@@ -19,7 +19,54 @@ from metasched.schedule.samplers import SAMPLERS
 from metasched.trace.instruction import Instruction
 
 _INTERNAL: Final = {"state", "decision", "symbol"}
-_ANY: Final = (str, int, float, tuple, Expr, type(None))
+_NAMED: Final[dict[str, tuple[type, ...]]] = {
+    "str": (str,),
+    "bool": (bool,),
+    "int": (int,),
+    "float": (int, float),
+    "Expr": (Expr,),
+    "None": (type(None),),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Accepted:
+    """The values that a parameter takes.
+
+    Attributes:
+        classes: what a value may be.
+        items: where a value may be a tuple, what its items may be.
+    """
+
+    classes: tuple[type, ...]
+    items: tuple[type, ...] = ()
+
+    @staticmethod
+    def of(annotation: str) -> Accepted:
+        """Read a parameter's annotation: a union of plain classes, or a tuple of such."""
+        if annotation.startswith("tuple["):
+            items = _classes(annotation.removeprefix("tuple[").removesuffix(", ...]"))
+            return Accepted((tuple,), items)
+        if "AnnotationValue" in annotation:
+            return Accepted((str, int, float, tuple, Expr), (str, int))
+        return Accepted(_classes(annotation))
+
+    def fits(self, value: object) -> bool:
+        """Whether a value is one of them."""
+        if isinstance(value, tuple):
+            items = cast(tuple[object, ...], value)
+            return tuple in self.classes and all(_is_a(item, self.items) for item in items)
+        return _is_a(value, self.classes)
+
+
+def _classes(annotation: str) -> tuple[type, ...]:
+    return tuple(c for part in annotation.split("|") for c in _NAMED[part.strip()])
+
+
+def _is_a(value: object, classes: tuple[type, ...]) -> bool:
+    if isinstance(value, bool):
+        return bool in classes
+    return isinstance(value, classes) or (isinstance(value, Const) and int in classes)
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,14 +74,14 @@ class Parameters:
     """What a primitive takes after its state.
 
     Attributes:
-        inputs: name and accepted classes of each required parameter.
-        rest: accepted classes of any further inputs; None when there are none.
-        options: name and accepted classes of each option.
+        inputs: name and values of each required parameter.
+        rest: values of any further inputs; None when there are none.
+        options: name and values of each option.
     """
 
-    inputs: tuple[tuple[str, tuple[type, ...]], ...]
-    rest: tuple[type, ...] | None
-    options: dict[str, tuple[type, ...]]
+    inputs: tuple[tuple[str, Accepted], ...]
+    rest: Accepted | None
+    options: dict[str, Accepted]
 
 
 def known_kind(kind: str) -> bool:
@@ -50,13 +97,13 @@ def parameters(kind: str) -> Parameters:
 
 
 def _read(function: Callable[..., Any]) -> Parameters:
-    inputs: list[tuple[str, tuple[type, ...]]] = []
-    rest: tuple[type, ...] | None = None
-    options: dict[str, tuple[type, ...]] = {}
+    inputs: list[tuple[str, Accepted]] = []
+    rest: Accepted | None = None
+    options: dict[str, Accepted] = {}
     for name, parameter in inspect.signature(function).parameters.items():
-        accepted = _accepted(str(parameter.annotation))
         if name in _INTERNAL:
             continue
+        accepted = Accepted.of(str(parameter.annotation))
         if parameter.kind is parameter.VAR_POSITIONAL:
             rest = accepted
         elif parameter.default is parameter.empty:
@@ -64,17 +111,6 @@ def _read(function: Callable[..., Any]) -> Parameters:
         else:
             options[name] = accepted
     return Parameters(tuple(inputs), rest, options)
-
-
-def _accepted(annotation: str) -> tuple[type, ...]:
-    """The classes that a parameter's annotation admits; anything for those not told apart here."""
-    if annotation.startswith("tuple["):
-        return (tuple,)
-    named: dict[str, type] = {"str": str, "bool": bool, "int": int, "float": float, "Expr": Expr}
-    parts = [part.strip() for part in annotation.split("|")]
-    if all(part in named or part == "None" for part in parts):
-        return tuple(named.get(part, type(None)) for part in parts)
-    return _ANY
 
 
 def check_arguments(step: Instruction, inputs: list[Any]) -> None:
@@ -87,24 +123,18 @@ def check_arguments(step: Instruction, inputs: list[Any]) -> None:
     names = [name for name, _ in wanted.inputs]
     if len(inputs) < len(names) or (len(inputs) > len(names) and wanted.rest is None):
         raise TraceError(f"{step.kind} takes {_listed(names)}, got {len(inputs)} inputs")
-    classes = [accepted for _, accepted in wanted.inputs]
-    classes.extend([wanted.rest or ()] * (len(inputs) - len(names)))
-    for position, (value, accepted) in enumerate(zip(inputs, classes, strict=True)):
-        if not _fits(value, accepted):
+    values = [accepted for _, accepted in wanted.inputs]
+    values.extend(wanted.rest or Accepted(()) for _ in inputs[len(names) :])
+    for position, (value, accepted) in enumerate(zip(inputs, values, strict=True)):
+        if not accepted.fits(value):
             label = names[position] if position < len(names) else "a loop or block"
             raise TraceError(f"{step.kind} takes {label} as input {position}, got {value!r}")
     for name, value in step.attrs:
         if name not in wanted.options:
             hint = suggest(name, wanted.options)
             raise TraceError(f"{step.kind} has no option '{name}'{hint}")
-        if not _fits(value, wanted.options[name]):
+        if not wanted.options[name].fits(value):
             raise TraceError(f"{step.kind}: option '{name}' cannot be {value!r}")
-
-
-def _fits(value: object, accepted: tuple[type, ...]) -> bool:
-    if isinstance(value, bool) and bool not in accepted:
-        return False
-    return isinstance(value, accepted) or (isinstance(value, Const) and int in accepted)
 
 
 def _listed(names: list[str]) -> str:

@@ -313,7 +313,7 @@ class Schedule:
     def reindex_cache_read(
         self, block: Ref, read_buffer_index: int, storage_scope: str, index_map: Sequence[int]
     ) -> Ref:
-        """Fill a cache with what a block reads of a buffer, indexed by the block's own iterations."""
+        """Fill a cache with what a block reads of a buffer, indexed by its own iterations."""
         return self._do(
             "reindex_cache_read", block, read_buffer_index, storage_scope, tuple(index_map)
         )[0]  # fmt: skip

@@ -7,6 +7,7 @@ list, and any other value stands for itself. Decisions are keyed by the index of
 from __future__ import annotations
 
 import json
+import math
 from typing import Any, Final, cast
 
 from metasched.errors import TraceError, suggest
@@ -63,7 +64,13 @@ def from_json(text: str) -> Trace:
     Raises:
         TraceError: the text is no trace, or one of a later version; the message says where.
     """
-    data = _object(_parse(text), "a trace")
+    try:
+        return _read_trace(_object(_parse(text), "a trace"))
+    except RecursionError as error:
+        raise TraceError("a trace must be JSON text: it is nested too deeply") from error
+
+
+def _read_trace(data: dict[str, Any]) -> Trace:
     for key in data:
         if key not in _FIELDS:
             raise TraceError(f"a trace has no field '{key}'{suggest(key, _FIELDS)}")
@@ -87,7 +94,7 @@ def from_json(text: str) -> Trace:
 def _parse(text: str) -> Any:
     try:
         return json.loads(text, parse_constant=_no_constant)
-    except (ValueError, RecursionError, TypeError) as error:
+    except (ValueError, TypeError) as error:
         raise TraceError(f"a trace must be JSON text: {error}") from error
 
 
@@ -121,6 +128,8 @@ def _attrs(data: Any, where: str) -> Attrs:
 
 
 def _value(data: Any, where: str) -> Input:
+    if isinstance(data, float) and not math.isfinite(data):
+        raise TraceError(f"{where}: expected a finite number, got {data}")
     if data is None or isinstance(data, str | int | float):
         return data
     if isinstance(data, list):

@@ -24,7 +24,7 @@ def reindex_cache_read(
     storage_scope: str,
     index_map: tuple[int, ...],
 ) -> tuple[State, tuple[str, ...]]:
-    """Fill a cache with what a block reads of a buffer, indexed by the block's own iterations.
+    """Fill a cache with what a block reads of a buffer, indexed by its own iterations.
 
     It packs an operand: where the last of ``index_map`` is the iteration that a vector runs over,
     the loads become contiguous whatever the layout of the buffer. The copy stands in front of the

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
+from math import prod
 from typing import Protocol, final
 
 import numpy as np
@@ -59,7 +60,7 @@ class PerfectTile:
         return (
             isinstance(decision, tuple)
             and len(decision) == self.n
-            and int(np.prod(decision, dtype=object)) == self.extent
+            and prod(decision) == self.extent
             and min(decision) >= 1
             and (self.n == 1 or decision[-1] <= max(self.max_innermost, 1))
         )
@@ -99,7 +100,13 @@ class PartitionedTile:
 
     def contains(self, decision: Decision) -> bool:
         """Whether the factors multiply to the extent and respect the partition."""
-        return isinstance(decision, tuple) and decision in set(self.decisions())
+        return (
+            isinstance(decision, tuple)
+            and len(decision) == self.n
+            and prod(decision) == self.extent
+            and min(decision) >= 1
+            and prod(decision[self.partition_pos :]) % self.innerpart_factor == 0
+        )
 
     def decisions(self) -> Iterator[tuple[int, ...]]:
         """Every factorisation."""

@@ -50,6 +50,9 @@ def test_a_decision_may_be_replaced() -> None:
         (step("parallel", 3), "parallel takes loop as input 0, got 3"),
         (step("fuse", LOOPS[0], 3), "fuse takes a loop or block as input 1, got 3"),
         (step("split", LOOPS[0], 2), "split takes factors as input 1, got 2"),
+        (step("split", LOOPS[0], ("2", 4)), r"split takes factors as input 1, got \('2', 4\)"),
+        (step("split", LOOPS[0], ((2,), 4)), "split takes factors as input 1"),
+        (step("annotate", BLOCK, "key", (None,)), "annotate takes ann_val as input 2"),
         (step("sample_perfect_tile", LOOPS[0], "2"), "takes n as input 1, got '2'"),
         (
             step("split", LOOPS[0], (2, 4), preserve_unit_iter=True),
