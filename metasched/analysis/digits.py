@@ -65,10 +65,11 @@ def _determine(
     base: Expr, spans: list[tuple[Expr, Expr | None]], nonneg: Callable[[Expr], bool]
 ) -> bool:
     above = dict(spans)
-    reached: Expr | None = const(1, base.dtype)
+    reached: Expr = const(1, base.dtype)
     while reached in above:
-        reached = above.pop(reached)
-        if reached is None:
+        following = above.pop(reached)
+        if following is None:
             return not above
+        reached = following
     # Digits without a top one do when the base never gets that far.
     return not above and nonneg(reached - 1 - base)

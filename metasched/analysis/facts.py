@@ -3,8 +3,8 @@
 `Facts` knows the ranges of the loops and which tile factors multiply to which extent. It *relaxes*
 an index: the loops inside the point are run through, and what is left is the smallest value and
 the distance to the largest. Tile sizes may be symbols; a tile of a strided access then spans
-``(t - 1) * s + k``. Bounds are safe (never too small), if wide for
-quotients and remainders of symbolic tiles; `Facts.is_dense` says when they are exact.
+``(t - 1) * s + k``. Bounds are safe (never too small), if wide for quotients and remainders of
+symbolic tiles; `Facts.is_dense` says when they are exact.
 """
 
 from __future__ import annotations
@@ -265,13 +265,13 @@ class Facts:
             if steps.setdefault(step, digit) is not digit:
                 return None
         found: set[Var] = set()
-        step = const(1)
+        reached: Expr = const(1)
         while steps:
-            digit = steps.pop(step, None)
-            if digit is None:
+            following = steps.pop(reached, None)
+            if following is None:
                 return None
-            found.add(digit)
-            step = product([step, self.ranges[digit]])
+            found.add(following)
+            reached = product([reached, self.ranges[following]])
         return found
 
     # -- boxes ---------------------------------------------------------------------------------

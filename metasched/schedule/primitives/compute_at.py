@@ -79,10 +79,11 @@ def compute_at(
 def can_compute_at(state: State, block: str, loop: str) -> str | None:
     """Why `compute_at` would refuse, or None."""
     place = _place(state, block, loop, -1)
-    if isinstance(place, _Place):
-        # What the block needs matters only to producers; without them the answer is known early.
-        place = _finished(place, preserve_unit_loops=True) if place.producers else None
-    return str(place) if isinstance(place, Refusal) else None
+    if isinstance(place, Refusal):
+        return str(place)
+    # What the block needs matters only to producers; without them the answer is known early.
+    nest = _finished(place, preserve_unit_loops=True) if place.producers else None
+    return str(nest) if isinstance(nest, Refusal) else None
 
 
 @dataclass(frozen=True, slots=True)

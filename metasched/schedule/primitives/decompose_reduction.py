@@ -69,7 +69,8 @@ class _Split:
     def init_nest(self, state: State) -> tuple[Stmt, str]:
         """The nest of the init block, and the name of that block."""
         spatial = [it for it in self.block.iters if it.kind == "spatial"]
-        bases = (self.block.name, *(x.var.name for x in (*self.loops, *spatial)))
+        variables = [loop.var for loop in self.loops] + [it.var for it in spatial]
+        bases = (self.block.name, *(v.name for v in variables))
         name, *names = state.fresh(*(f"{base}_init" for base in bases))
         loops = {
             loop.var: Var(n, loop.var.dtype) for loop, n in zip(self.loops, names, strict=False)

@@ -215,12 +215,12 @@ def new_nest(move: Move, domains: Mapping[Var, Range], *, preserve_unit_loops: b
     iters: list[IterVar] = []
     guards: list[Expr] = []
     for it in block.iters:
-        zero = const(0, it.var.dtype)
-        low, extent = zero, it.extent
+        low: Expr = const(0, it.var.dtype)
+        extent = it.extent
         if it.kind == "spatial" and it.var in domains:
             low, extent = _clipped(known, domains[it.var], it.extent)
             guards.extend(_guards(known, it, low, extent))
-        binding = low
+        binding: Expr = low
         if preserve_unit_loops or int_value(extent) != 1:
             var = Var(next(names), it.var.dtype)
             known.ranges[var] = extent

@@ -201,15 +201,15 @@ def _inverse(pairs: list[tuple[Expr, Var]], own: set[Var]) -> Iterator[tuple[Var
                 remainders[var, int(size)] = at
             case _:
                 yield from _digits(index, at, own)
-    for (var, size), at in quotients.items():
+    for (var, size), quotient in quotients.items():
         if (var, size) in remainders:
-            yield var, at * size + remainders[var, size]
+            yield var, quotient * size + remainders[var, size]
 
 
 def _digits(index: Expr, at: Expr, own: set[Var]) -> Iterator[tuple[Var, Expr]]:
     """Take ``at == offset + v0 * s0 + v1 * s1 + ...`` apart, where the steps count like digits."""
     steps: list[tuple[int, Var]] = []
-    rest = at
+    rest: Expr = at
     for coefficient, atoms in terms(index):
         if not atoms:
             rest = rest - coefficient
@@ -217,8 +217,7 @@ def _digits(index: Expr, at: Expr, own: set[Var]) -> Iterator[tuple[Var, Expr]]:
             steps.append((coefficient, atoms[0]))
         else:
             return
-    steps.sort(key=lambda step: -step[0])
-    for coefficient, var in steps:
+    for coefficient, var in sorted(steps, key=lambda step: -step[0]):
         if var in own:
             yield var, rest // coefficient
         rest = rest % coefficient

@@ -25,7 +25,7 @@ from metasched.ir.expr import (
     select,
 )
 from metasched.ir.simplify import Simplifier
-from metasched.ir.stmt import Block, For, IterVar, Stmt, Store, seq
+from metasched.ir.stmt import Block, For, IterKind, IterVar, Stmt, Store, seq
 from metasched.ir.walk import free_vars, substitute
 from metasched.schedule.primitives.placement import Refusal
 from metasched.schedule.primitives.primitive import PRIMITIVES, Primitive
@@ -144,7 +144,7 @@ class _Factoring:
             for it, var in zip(kept, fresh, strict=False)
         ]
         for loop in loops:
-            kind = "spatial" if loop is self.loop else "reduce"
+            kind: IterKind = "spatial" if loop is self.loop else "reduce"
             iters.append(IterVar(own[loop.var], loop.extent, kind, loop.var))
         return tuple(iters), values, own[self.loop.var]
 
