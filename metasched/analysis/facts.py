@@ -231,8 +231,15 @@ class Facts:
         >>> known.is_one_to_one([f // 4], [f]), known.is_one_to_one([f], [f, k])
         (False, False)
         """
+        given = list(exprs)
+        # Bindings are mostly simple already, and to simplify them anew is the expensive part.
+        return self._counts_once(given, inner) or self._counts_once(
+            [self.simplify(e) for e in given], inner
+        )
+
+    def _counts_once(self, exprs: Iterable[Expr], inner: Collection[Var]) -> bool:
         taken = FusedDigits(self.simplify, inner)
-        whole = [taken.visit(self.simplify(e)) for e in exprs]
+        whole = [taken.visit(e) for e in exprs]
         if not taken.are_complete(self.nonneg):
             return False
         known = Facts({**self.ranges, **taken.extents}, self._tiles) if taken.extents else self
@@ -255,12 +262,14 @@ class Facts:
     def _digits(self, expr: Expr, inner: Collection[Var]) -> set[Var] | None:
         steps: dict[Expr, Var] = {}
         for coefficient, atoms in terms(expr):
-            moving = [a for a in atoms if free_vars(a) & set(inner)]
+            moving = [a for a in atoms if not free_vars(a).isdisjoint(inner)]
             if not moving:
                 continue
             digit = moving[0]
             if len(moving) > 1 or not isinstance(digit, Var):
                 return None
+            if int_value(self.ranges[digit]) == 1:
+                continue
             step = product([const(coefficient), *(a for a in atoms if a is not digit)])
             if steps.setdefault(step, digit) is not digit:
                 return None

@@ -495,4 +495,4 @@ def product(extents: Iterable[Expr | int]) -> Expr:
     total: Expr = const(1)
     for extent in extents:
         total = mul(total, extent)
-    return simplify(total)
+    return total if type(total) is Const else simplify(total)

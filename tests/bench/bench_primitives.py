@@ -1,7 +1,8 @@
 """How long primitives and replays take: ``python -m tests.bench.bench_primitives``.
 
 A primitive is applied to a tiled convolution again and again; the trace of such a schedule is
-replayed concretely and with symbolic tiles. Times are medians in milliseconds.
+replayed concretely and with symbolic tiles. Times are medians in milliseconds of processor time,
+which other work on the machine disturbs least.
 """
 
 from __future__ import annotations
@@ -56,12 +57,12 @@ def whole() -> Trace:
 
 
 def median_ms(work: Callable[[], object], count: int = 30) -> float:
-    """The median time of one call."""
+    """The median processor time of one call."""
     samples: list[float] = []
     for _ in range(count):
-        start = time.perf_counter()
+        start = time.process_time()
         work()
-        samples.append(time.perf_counter() - start)
+        samples.append(time.process_time() - start)
     return statistics.median(samples) * 1e3
 
 
