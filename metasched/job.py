@@ -13,6 +13,7 @@ import time
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
+from math import ceil
 from statistics import median
 from typing import Final
 
@@ -40,7 +41,8 @@ from metasched.task import Progress, Task
 
 _BUILD: Final = "metasched.build:build_candidate"
 _REFERENCE: Final = "metasched.build:build_reference"
-_BATCH: Final = 8
+_BATCH: Final = 16
+_MOST_ASKED: Final = 64
 _FINALISTS: Final = 4
 _FINAL_ROUNDS: Final = 15
 _CLOSE: Final = 1.15
@@ -139,6 +141,7 @@ class Job:
         for task in self.tasks:
             payload = BuildPayload(task.workload.text, None, task.postprocs, self._target)
             reference = self._submit_build(task, None, _REFERENCE, payload)
+            task.tuner.prepare()
             task.reference = _output(self._wait(reference), task.program.name).artefact
             if task.baseline_s is None:
                 self._measure_default(task, payload)
@@ -196,7 +199,9 @@ class Job:
         if chosen is None:
             return
         task = self.tasks[chosen]
-        candidates = task.tuner.ask(min(_BATCH, self._left()))
+        # Where many candidates come to the same program, more must be proposed to measure as many.
+        wanted = min(_BATCH, self._left()) / task.fresh_share
+        candidates = task.tuner.ask(min(ceil(wanted), _MOST_ASKED))
         if not candidates and not waiting and not self._running:
             self._end(task, task.tuner.end)
         for candidate in candidates:
@@ -243,8 +248,12 @@ class Job:
         same = {output.program_hash, output.artefact.source_hash}
         if task.hashes & same:
             # Another candidate came to the same program or source; one measurement serves both.
+            task.duplicates += 1
             self._tell(pending, Outcome.DUPLICATE)
             self._count_barren(task, "they came to programs that were measured before")
+            return
+        if self._left() + len(self._building) < 1:
+            self._tell(pending, Outcome.LOST)
             return
         task.hashes |= same
         self._measure(task, pending.candidate, output.artefact, result)

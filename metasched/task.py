@@ -41,6 +41,7 @@ class Task:
         artefacts: what was measured in this job, by program hash.
         measured: the records of it, by program hash.
         barren: candidates in a row that left nothing to measure.
+        duplicates: candidates of this job that came to a program measured before.
     """
 
     program: Program
@@ -62,6 +63,13 @@ class Task:
     artefacts: dict[str, Artefact] = field(default_factory=dict[str, Artefact])
     measured: dict[str, TuningRecord] = field(default_factory=dict[str, TuningRecord])
     barren: int = 0
+    duplicates: int = 0
+
+    @property
+    def fresh_share(self) -> float:
+        """The share of this job's candidates that came to a program of their own."""
+        fresh = self.trials - self.resumed + 1
+        return fresh / (fresh + self.duplicates)
 
 
 @dataclass(frozen=True, slots=True)

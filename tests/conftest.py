@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -16,6 +17,23 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         action="store_true",
         help="write the texts that golden tests compare with instead of comparing",
     )
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    if config.getoption("--update-golden") and os.environ.get("CI"):
+        raise pytest.UsageError("--update-golden is refused in CI; a person reads what changed")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Skip tests that need a compiler where there is none."""
+    needing = [item for item in items if item.get_closest_marker("cc")]
+    if not needing:
+        return
+    from metasched.target.toolchain import describe_toolchain
+
+    if describe_toolchain() == "none":
+        for item in needing:
+            item.add_marker(pytest.mark.skip(reason="no C compiler"))
 
 
 @pytest.fixture

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from importlib import import_module
 from typing import Any, final
 
 import numpy as np
@@ -100,6 +101,10 @@ class BoostedTrees(AbstractCostModel):
         self._samples: list[Sample] = []
         self._base: Any = None  # a loaded booster; training continues from it
         self._booster: Any = None
+
+    def prepare(self) -> None:
+        """Import xgboost."""
+        import_module("xgboost")
 
     def predict(self, features: Features, prior_s: Floats) -> Floats:
         """Log of the corrected seconds, summed over stores."""

@@ -67,6 +67,9 @@ class AbstractCostModel(ABC):
     from one job to the next. A fresh model must already give a usable order.
     """
 
+    def prepare(self) -> None:  # noqa: B027  (most models need nothing)
+        """Load what the first ``update`` needs; called once, while a tuner waits for builds."""
+
     @abstractmethod
     def predict(self, features: Features, prior_s: Floats) -> Floats:
         """Predicted log-seconds, lower is better; comparable within one task only.

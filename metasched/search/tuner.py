@@ -41,8 +41,8 @@ class TunerOptions:
         warm: How many known results the model is trained on at the start, the fastest ones.
     """
 
-    batch: int = 8
-    train_after: int = 8
+    batch: int = 16
+    train_after: int = 12
     train_share: float = 0.125
     train_most: int = 32
     warm: int = 512
@@ -105,6 +105,10 @@ class Tuner:
     def in_flight(self) -> int:
         """How many candidates were asked for and not told yet."""
         return len(self._in_flight)
+
+    def prepare(self) -> None:
+        """Do what the first training would wait for; call it while there is time anyway."""
+        self._model.prepare()
 
     def ask(self, count: int) -> tuple[Candidate, ...]:
         """Up to ``count`` new candidates; fewer only when the search has ended (see `end`).

@@ -68,7 +68,7 @@ class EvolutionOptions:
     mutate: float = 0.85
     measured_share: float = 0.2
     elite_share: float = 0.2
-    structures: int = 8
+    structures: int = 6
     fresh_structures: int = 2
     hot: float = 0.5
     cold: float = 0.1
