@@ -14,7 +14,8 @@ def main(wheel: str) -> None:
     assert held == NAMES, f"the wheel holds {sorted(held)}, expected {sorted(NAMES)}"
     for name in NAMES:
         spec = importlib.util.find_spec(name)
-        assert spec is not None and "site-packages" in str(spec.origin), f"{name} is at {spec}"
+        origin = "" if spec is None else str(spec.origin)
+        assert "site-packages" in origin, f"{name} is at {origin or 'no place'}"
     for name in ("workers", "db", "tests"):
         assert importlib.util.find_spec(name) is None, (
             f"`import {name}` works outside the repository"

@@ -99,7 +99,7 @@ class Refuse(AbstractPostproc):
 def test_what_a_postprocessor_rejects_is_not_compiled(tmp_path: Path) -> None:
     program = matmul()
     candidate = Candidate(str(program), sample(program), (Refuse(),), TARGET)
-    with pytest.raises(Rejected, match="^too plain$"):
+    with pytest.raises(Rejected, match=r"^too plain$"):
         build_candidate(candidate, str(tmp_path))
     assert not list(tmp_path.iterdir())
 

@@ -183,5 +183,5 @@ def test_the_best_record_is_what_is_compiled(tmp_path: Any) -> None:
 
 
 def test_what_is_no_program_is_refused() -> None:
-    with pytest.raises(UsageError, match="expects a program, got str; make one with te.program"):
+    with pytest.raises(UsageError, match=r"expects a program, got str; make one with te.program"):
         ms.compile("matmul")  # type: ignore[arg-type]
