@@ -64,28 +64,35 @@ class Peer:
     def ask(self, timeout_s: float = _ANSWER_S, **request: Any) -> dict[str, Any]:
         """Send a request and return the answer.
 
+        Between requests the entrant is stopped: idle thread pools spin and would be measured.
+
         Raises:
             PeerError: the entrant answered with an error, ended, or took too long; in the last
                 case it is ended.
         """
         assert self._process.stdin is not None
+        self._signal(signal.SIGCONT)
         with suppress(BrokenPipeError):
             self._process.stdin.write(json.dumps(request).encode() + b"\n")
             self._process.stdin.flush()
         answer = json.loads(self._line(timeout_s))
+        self._signal(signal.SIGSTOP)
         if not answer.pop("ok"):
             raise PeerError(f"{self.name}: {answer['error']}")
         return answer
 
     def close(self) -> None:
         """End the entrant and everything that it started."""
-        with suppress(ProcessLookupError):
-            os.killpg(self._process.pid, signal.SIGKILL)
+        self._signal(signal.SIGKILL)
         self._process.wait()
         for stream in (self._process.stdin, self._process.stdout, self._errors):
             with suppress(OSError):
                 if stream is not None:
                     stream.close()
+
+    def _signal(self, number: signal.Signals) -> None:
+        with suppress(ProcessLookupError):
+            os.killpg(self._process.pid, number)
 
     def _line(self, timeout_s: float) -> bytes:
         assert self._process.stdout is not None
