@@ -265,8 +265,8 @@ class ExprPrinter:
         return f"({text})" if level > 0 else text
 
     def arm(self, expr: Expr, dtype: DType) -> str:
-        """An arm of a choice; arms must agree in type, so unaligned vectors are converted."""
-        if dtype.lanes > 1 and isinstance(expr, Load):
+        """An arm of a choice; arms must agree in type, and loads make it an unaligned one."""
+        if dtype.lanes > 1 and isinstance(expr, Load | Binary):
             return f"({self.type(dtype)}){self.expr(expr, _UNARY)}"
         return self.expr(expr, _TERNARY)
 

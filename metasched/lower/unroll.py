@@ -9,9 +9,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import Final
 
-from metasched.ir.expr import Call, Const, Expr, Load, Ramp, Var, const, int_value
-from metasched.ir.stmt import For, If, Stmt, Store, annotation, seq
-from metasched.ir.walk import map_expr, map_stmts, substitute, walk, walk_expr
+from metasched.ir.expr import Buffer, Call, Const, Expr, Load, Ramp, Var, const, int_value
+from metasched.ir.stmt import Alloc, For, If, Stmt, Store, annotation, seq
+from metasched.ir.walk import map_expr, map_stmts, replace_buffers, substitute, walk, walk_expr
 from metasched.lower.affine import has_load, int_coefficient, mentions, with_offset
 from metasched.lower.scope import Scope
 
@@ -116,6 +116,11 @@ class _Template:
             case If():
                 other = None if stmt.other is None else self.stmt(stmt.other, value)
                 return If(self.expr(stmt.cond, value), self.stmt(stmt.then, value), other)
+            case Alloc(buffer=Buffer(scope="register")) if value:
+                # Registers are declared where they are first set, so copies need their own.
+                own = self.scope.fresh_register(stmt.buffer.name, stmt.buffer.dtype)
+                body = replace_buffers(stmt.body, {stmt.buffer: own})
+                return Alloc(own, self.stmt(body, value))
             case _:
                 return map_stmts(stmt, lambda s: self.stmt(s, value))
 
