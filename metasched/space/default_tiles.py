@@ -12,8 +12,9 @@ from math import ceil, prod
 from metasched.ir.expr import Var, int_value
 from metasched.ir.stmt import Block, For
 from metasched.schedule.state import State
+from metasched.space.packing import packings
 from metasched.space.patterns import index_iters, iter_loops
-from metasched.space.rules.multi_level_tiling import Tiles
+from metasched.space.rules.multi_level_tiling import PackReads, Tiles
 from metasched.target import Target
 
 _SYMBOLIC = 1024
@@ -47,12 +48,17 @@ def default_tiles(state: State, block: Block, target: Target) -> Tiles:
         tiles[loop.var.name] = (None, inner)
         depth = max(depth // inner, 1)
     wanted, jobs = _JOBS_PER_CORE * target.cores, 1
+    packed = packings(block, row_bytes=PackReads().row_bytes, least_reuse=PackReads().least_reuse)
     others = [loop for loop in spatial if loop is not vector and loop is not row]
     # Loops along which every operand moves come first: they share nothing, so they make jobs.
     for loop in sorted(others, key=lambda loop: _is_reused(block, bound[loop.var])):
-        inside = jobs >= wanted and _is_reused(block, bound[loop.var])
-        tiles[loop.var.name] = (1, 1, None, 1) if inside else (None, 1, 1, 1)
-        jobs *= 1 if inside else _size(loop)
+        even = jobs >= target.cores and jobs % target.cores == 0
+        if _is_reused(block, bound[loop.var]) and (even or jobs >= wanted):
+            # A packed operand is read again along the loop while its tile is still there.
+            tiles[loop.var.name] = (1, 1, None, 1) if packed else (1, None, 1, 1)
+        else:
+            tiles[loop.var.name] = (None, 1, 1, 1)
+            jobs *= _size(loop)
     if row is not None:
         # One job's rows of an operand stay in cache while it runs through the columns.
         strip = prod(_size(loop) for loop in reduced) * rows * size
