@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Final
 
 from metasched.codegen.c_family import CFamilyPrinter
-from metasched.codegen.c_prelude import C_TYPES, PIN, prelude
+from metasched.codegen.c_prelude import C_TYPES, PIN, PINNED_BYTES, prelude
 from metasched.codegen.dialect import Dialect
 from metasched.codegen.source import CSource
 from metasched.ir.walk import stores
@@ -40,7 +40,8 @@ C: Final = Dialect(
         "floormod": ("%", 11),
     },
     prelude=prelude,
-    pin="MS_PIN({});",
+    pin="MS_PIN_{}({});",
+    pinned_bytes=PINNED_BYTES,
     parallel=lambda threads: f"#pragma omp parallel for schedule(static) num_threads({threads})",
 )
 

@@ -123,9 +123,10 @@ class CFamilyPrinter(ExprPrinter):
             declared = self._undeclared.pop(buffer.name, None)
             prefix = "" if declared is None else f"{self.type(buffer.dtype)} "
             self.assign(f"{prefix}{self.name(buffer.name)}", value, buffer.dtype)
-            if declared is not None and buffer.dtype.lanes > 1 and _is_operand(value):
+            size = buffer.dtype.bytes
+            if declared and _is_operand(value) and size in self.dialect.pinned_bytes:
                 self.pins = True
-                self.line(self.dialect.pin.format(self.name(buffer.name)))
+                self.line(self.dialect.pin.format(size, self.name(buffer.name)))
             return
         (index,) = store.indices
         match index:

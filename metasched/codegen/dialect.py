@@ -28,8 +28,9 @@ class Dialect:
         keywords: words that cannot name variables.
         infix: sign and binding strength of the binary operations that are operators.
         prelude: the text that goes before a kernel, given the vector types and helpers it uses.
-        pin: the line that keeps a vector variable in its register; compilers would otherwise load
-            an operand anew at each use.
+        pin: the line that keeps a vector variable, given its bytes and name, in its register;
+            compilers would otherwise load an operand anew at each use.
+        pinned_bytes: the sizes of vectors that it is there for.
         parallel: the line before a parallel loop, given the number of threads.
     """
 
@@ -39,6 +40,7 @@ class Dialect:
     infix: Mapping[str, tuple[str, int]]
     prelude: Callable[[Iterable[DType], Iterable[Helper]], str]
     pin: str
+    pinned_bytes: frozenset[int]
     parallel: Callable[[int], str]
 
     def scalar(self, dtype: DType) -> str:

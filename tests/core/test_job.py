@@ -239,7 +239,8 @@ def test_snapshots_follow_the_job() -> None:
     trials = [p.trials for p in seen]
     assert trials == sorted(trials)
     assert trials[-1] == 10
-    assert all(p.trials + p.building + p.running <= p.budget == 10 for p in seen)
+    # More may be building than is left to measure: many come to a program that was measured.
+    assert all(p.trials + p.running <= p.budget == 10 for p in seen)
     assert all(p.tasks == 1 and p.elapsed_s > 0 for p in seen)
 
 
