@@ -30,8 +30,12 @@ from metasched.target import Target
 from metasched.testing.numpy_reference import Array, reference
 from metasched.tuning import TuneResult
 
-_SAMPLE_S: Final = 0.02
-"""Seconds that an entrant's turn lasts at least."""
+_SAMPLE_S: Final = 0.04
+"""Seconds that an entrant is timed for in its turn, at least."""
+
+_WARM_SHARE: Final = 4
+"""A turn begins with one call for so many timed ones: cores and threads that have rested are slow
+for some milliseconds."""
 
 _REST_S: Final = 0.03
 """Pause between turns: the threads of BLAS and OpenMP libraries spin for some 20 ms after a call,
@@ -136,7 +140,7 @@ def take_turns(sides: Mapping[Peer, Side], rounds: int) -> list[Side]:
             time.sleep(_REST_S)
             try:
                 calls[peer] = calls.get(peer) or _calls_for(peer)
-                answer = peer.ask(do="time", calls=calls[peer])
+                answer = peer.ask(do="time", calls=calls[peer], warm=calls[peer] // _WARM_SHARE)
             except PeerError as error:
                 done[peer] = replace(done[peer], error=str(error))
             else:
@@ -150,9 +154,9 @@ def take_turns(sides: Mapping[Peer, Side], rounds: int) -> list[Side]:
 def _calls_for(peer: Peer) -> int:
     """How many calls a turn needs to last long enough; the first call also warms up."""
     calls = 1
-    peer.ask(do="time", calls=calls)
+    peer.ask(do="time", calls=calls, warm=0)
     while calls < _MAX_CALLS:
-        elapsed_s = peer.ask(do="time", calls=calls)["seconds"]
+        elapsed_s = peer.ask(do="time", calls=calls, warm=0)["seconds"]
         if elapsed_s >= _SAMPLE_S:
             break
         calls = min(_MAX_CALLS, max(2 * calls, int(calls * 1.2 * _SAMPLE_S / max(elapsed_s, 1e-7))))

@@ -76,11 +76,15 @@ class CaseResult:
         return next((side for side in self.sides if side.name == name), None)
 
     def ratio(self, name: str) -> float | None:
-        """The time of metasched's kernel by the time of another's: below 1 it is faster."""
+        """The time of metasched's kernel by the time of another's: below 1 it is faster.
+
+        The median over the rounds, in each of which both had a turn: a machine that is slow for
+        seconds is so for both.
+        """
         own, other = self.side(OWN), self.side(name)
-        if own is None or other is None or own.time_s is None or other.time_s is None:
+        if own is None or other is None or not own.samples_s or not other.samples_s:
             return None
-        return own.time_s / other.time_s
+        return median(a / b for a, b in zip(own.samples_s, other.samples_s, strict=True))
 
     @property
     def share_of_peak(self) -> float | None:

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 )
 @click.option("--python", metavar="PATH", help="An interpreter that has torch or TVM.")
 @click.option("--trials", default=64, show_default=True, help="Candidates of each tuner.")
-@click.option("--rounds", default=15, show_default=True, help="Turns that each side is timed.")
+@click.option("--rounds", default=30, show_default=True, help="Turns that each side is timed.")
 @click.option("--seconds", type=float, help="TVM begins no further batch after this wall clock.")
 @click.option("--seed", default=0, show_default=True, help="Seed of the searches and the inputs.")
 @click.option("--db", "url", metavar="URL", help="Keep or reuse results; a new database if none.")
@@ -49,8 +49,9 @@ def bench(
     """Tune the operators of the suite, or the NAMEd ones, and time them side by side.
 
     Every side runs in a process of its own with all cores. All are timed in turns of one run, and
-    the figures are medians. A ratio is the time of metasched by the time of the other: below 1
-    metasched is faster. The exit status is 1 when an operator has no kernel to serve.
+    the figures are medians. A ratio is the time of metasched by the time of the other in the same
+    round, the median over the rounds: below 1 metasched is faster. The exit status is 1 when an
+    operator has no kernel to serve.
     """
     from metasched.cli.app import INTERRUPTED
     from metasched.cli.bench.contest import Settings
