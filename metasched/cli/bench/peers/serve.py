@@ -74,8 +74,8 @@ def make_inputs(specs: list[dict[str, Any]], seed: int) -> list[Any]:
 
 
 def _aligned(shape: list[int], dtype: str) -> Any:
-    """An array on a cache-line boundary, as TVM and torch make theirs; NumPy aligns to 16 bytes,
-    and vectors that straddle cache lines cost up to half of a kernel's speed."""
+    # As TVM and torch make theirs; NumPy aligns to 16 bytes, and vectors that straddle cache lines
+    # cost up to half of a kernel's speed.
     size = int(np.prod(shape)) * np.dtype(dtype).itemsize
     memory = np.empty(size + 64, np.uint8)
     begin = -memory.ctypes.data % 64
