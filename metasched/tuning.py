@@ -23,7 +23,7 @@ from metasched.measure.workers import AbstractWorkers
 from metasched.search.budget import GradientScheduler
 from metasched.search.records import Known
 from metasched.search.strategies import STRATEGIES, StrategySettings
-from metasched.search.structure import StructureSet
+from metasched.search.structure_set import StructureSet
 from metasched.search.tuner import Tuner
 from metasched.space.default_schedule import default_schedule
 from metasched.space.space import Space

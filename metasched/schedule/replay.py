@@ -6,6 +6,8 @@ was recorded. Traces may come from files, so every step is checked before it is 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from metasched.errors import TraceError, suggest
 from metasched.ir.stmt import Program
 from metasched.schedule.arguments import check_arguments, known_kind
@@ -13,6 +15,7 @@ from metasched.schedule.primitives import PRIMITIVES
 from metasched.schedule.samplers import SAMPLERS
 from metasched.schedule.samplers.site import AbstractChoices, Replay
 from metasched.schedule.schedule import Schedule
+from metasched.trace.instruction import Instruction
 from metasched.trace.trace import Trace
 
 
@@ -35,7 +38,18 @@ def replay(trace: Trace, program: Program, choices: AbstractChoices | None = Non
     True
     """
     schedule = Schedule(program, choices=choices or Replay(dict(trace.decisions)))
-    for index, step in enumerate(trace.instructions):
+    resume(schedule, trace.instructions)
+    return schedule
+
+
+def resume(schedule: Schedule, steps: Sequence[Instruction], first: int = 0) -> None:
+    """Apply steps of a trace to a schedule that has its steps before ``first`` already.
+
+    Raises:
+        TraceError: a step is unknown or malformed, or a decision is missing or not legal here.
+        ScheduleError: a primitive refused its step.
+    """
+    for index, step in enumerate(steps[first:], first):
         if not known_kind(step.kind):
             hint = suggest(step.kind, [*PRIMITIVES, *SAMPLERS])
             raise TraceError(f"instruction {index}: unknown primitive '{step.kind}'{hint}")
@@ -44,4 +58,3 @@ def replay(trace: Trace, program: Program, choices: AbstractChoices | None = Non
         except TraceError as error:
             raise TraceError(f"instruction {index}: {error}") from None
         schedule.run(step)
-    return schedule

@@ -83,6 +83,14 @@ class Schedule:
         """The inputs of an instruction with names and expressions in place of handles."""
         return [map_refs(i, self.value) for i in step.inputs]
 
+    def offer(self, step: Instruction) -> AbstractSite:
+        """What a sampling instruction would choose from at this point (not traced).
+
+        Raises:
+            ScheduleError: a precondition does not hold.
+        """
+        return SAMPLERS[step.kind].site(self.state, *self.resolve(step), **dict(step.attrs))
+
     def run(self, step: Instruction, decision: Decision | None = None) -> tuple[Ref, ...]:
         """Apply one instruction (of a trace, or made by a method) and record it.
 

@@ -18,10 +18,6 @@ import numpy.typing as npt
 from metasched.analysis.nest import ProgramSummary, summarise
 from metasched.cost.features import evaluate_program
 from metasched.cost.machine import Machine
-from metasched.errors import MetaschedError
-from metasched.ir.stmt import Program
-from metasched.schedule.replay import replay
-from metasched.schedule.samplers import SAMPLERS
 from metasched.schedule.samplers.site import (
     AbstractSite,
     Categorical,
@@ -31,7 +27,7 @@ from metasched.schedule.samplers.site import (
     factorisations,
 )
 from metasched.schedule.schedule import Schedule
-from metasched.trace.instruction import Decision, Ref, refs_in
+from metasched.trace.instruction import Decision
 from metasched.trace.trace import Trace
 
 Rows = npt.NDArray[np.int64]
@@ -51,25 +47,6 @@ class Evaluation:
     features: npt.NDArray[np.float32]
     prior_s: npt.NDArray[np.float64]
     valid: npt.NDArray[np.bool_]
-
-
-class Free:
-    """Choices for a symbolic replay: structural decisions from a table, the rest kept symbolic."""
-
-    def __init__(self, decisions: dict[int, Decision], free: frozenset[int]) -> None:
-        self.decisions = decisions
-        self.free = free
-        self.rng = np.random.default_rng(0)
-
-    def choose(self, index: int, site: AbstractSite) -> Decision | None:
-        """None for a free site; the first legal decision where the table has none."""
-        if index in self.free:
-            return None
-        decision = self.decisions.get(index)
-        if decision is None or not site.contains(decision):
-            decision = next(site.decisions())
-            self.decisions[index] = decision
-        return decision
 
 
 class Structure:
@@ -169,141 +146,6 @@ class Structure:
                 return None
             row[column] = hits[0]
         return row
-
-
-class StructureSet:
-    """The structures of one program, made on demand and remembered.
-
-    Args:
-        program: the program to tune.
-        sketches: its sketches.
-        machine: rates of the target, for the prior.
-        most: how many structures are kept; the least recently used ones go first.
-    """
-
-    def __init__(
-        self, program: Program, sketches: Sequence[Trace], machine: Machine, most: int = 512
-    ) -> None:
-        self.program = program
-        self.sketches = tuple(sketches)
-        self._machine = machine
-        self._most = most
-        self._free = [_free_sites(trace) for trace in self.sketches]
-        self._structural = [
-            any(
-                step.kind in SAMPLERS and i not in free for i, step in enumerate(trace.instructions)
-            )
-            for trace, free in zip(self.sketches, self._free, strict=True)
-        ]
-        self._known: dict[Key, Structure] = {}
-        self.refused: dict[str, int] = {}
-
-    def get(self, number: int, structural: dict[int, Decision]) -> Structure | None:
-        """The structure of a sketch with the given structural decisions.
-
-        Decisions that are not legal (they depend on earlier ones) fall to the first legal one.
-        None when the sketch cannot be replayed so; the reason is counted in `refused`.
-        """
-        wanted: Key = (number, tuple(sorted(structural.items())))
-        found = self._known.get(wanted)
-        if found is not None:
-            self._known[wanted] = self._known.pop(wanted)
-            return found
-        sketch, free = self.sketches[number], self._free[number]
-        try:
-            schedule = replay(sketch, self.program, choices=Free(dict(structural), free))
-        except MetaschedError as error:
-            reason = str(error).splitlines()[0]
-            self.refused[reason] = self.refused.get(reason, 0) + 1
-            return None
-        structure = Structure(sketch, schedule, number, free, self._machine)
-        structure = self._known.setdefault(structure.key, structure)
-        self._known[wanted] = structure
-        while len(self._known) > self._most:
-            self._known.pop(next(iter(self._known)))
-        return structure
-
-    def seed(self, rng: np.random.Generator, count: int) -> list[Structure]:
-        """Draw up to ``count`` distinct structures, every sketch at least once if possible."""
-        found: dict[Key, Structure] = {}
-        tries, first = 0, int(rng.integers(max(len(self.sketches), 1)))
-        while self.sketches and len(found) < count and tries < 2 * count + len(self.sketches):
-            number = (first + tries) % len(self.sketches)
-            structure = self._draw(number, rng)
-            if structure is not None:
-                found.setdefault(structure.key, structure)
-            tries += 1
-        return list(found.values())
-
-    def _draw(self, number: int, rng: np.random.Generator) -> Structure | None:
-        if not self._structural[number]:
-            return self.get(number, {})  # nothing to draw, and this one is remembered
-        drawing = _DrawStructure(rng, self._free[number])
-        try:
-            schedule = replay(self.sketches[number], self.program, choices=drawing)
-        except MetaschedError as error:
-            reason = str(error).splitlines()[0]
-            self.refused[reason] = self.refused.get(reason, 0) + 1
-            return None
-        made = Structure(self.sketches[number], schedule, number, self._free[number], self._machine)
-        return self._known.setdefault(made.key, made)
-
-    def neighbour(self, structure: Structure, rng: np.random.Generator) -> Structure | None:
-        """A structure with one structural decision, or the sketch, changed."""
-        moves = [i for i, site in structure.locations.items() if site.size() > 1]
-        if not moves or rng.random() < 0.1:
-            return self._draw(int(rng.integers(len(self.sketches))), rng)
-        index = moves[int(rng.integers(len(moves)))]
-        return self.get(
-            structure.key[0],
-            {**structure.structural, index: structure.locations[index].sample(rng)},
-        )
-
-    def of_trace(self, trace: Trace) -> tuple[Structure, Rows] | None:
-        """The structure and row of a trace of one of the sketches; None for any other trace."""
-        for number, sketch in enumerate(self.sketches):
-            if sketch.instructions != trace.instructions:
-                continue
-            free = self._free[number]
-            decisions = dict(trace.decisions)
-            structure = self.get(number, {i: d for i, d in decisions.items() if i not in free})
-            row = None if structure is None else structure.row(decisions)
-            if structure is not None and row is not None:
-                return structure, row
-        return None
-
-
-class _DrawStructure:
-    """Draw structural decisions, keep free sites symbolic."""
-
-    def __init__(self, rng: np.random.Generator, free: frozenset[int]) -> None:
-        self.rng = rng
-        self.free = free
-
-    def choose(self, index: int, site: AbstractSite) -> Decision | None:
-        """None for a free site, else a draw."""
-        return None if index in self.free else site.sample(self.rng)
-
-
-def _free_sites(sketch: Trace) -> frozenset[int]:
-    """Tile samplings, and categorical ones whose value only annotates."""
-    free: set[int] = set()
-    for index, step in enumerate(sketch.instructions):
-        if step.kind in ("sample_perfect_tile", "sample_partitioned_tile"):
-            free.add(index)
-        elif step.kind == "sample_categorical" and _only_annotates(sketch, step.outputs):
-            free.add(index)
-        elif step.kind in SAMPLERS:
-            continue
-    return frozenset(free)
-
-
-def _only_annotates(sketch: Trace, outputs: tuple[Ref, ...]) -> bool:
-    return all(
-        step.kind == "annotate"
-        for step in sketch.instructions
-        if any(ref in outputs for value in step.inputs for ref in refs_in(value))
-    )
 
 
 def _table(site: AbstractSite) -> Rows:
