@@ -209,14 +209,16 @@ class Select(Expr):
 class Buffer(Node):
     """A row-major array in some memory scope; ``shape`` may hold symbolic sizes.
 
-    Scopes on CPUs: ``global`` (parameters and intermediates), ``local`` (private to a thread),
-    ``register`` (a named scalar or vector variable; lowered programs only).
+    `metasched.ir.scopes` lists the scopes. ``align`` holds triples of an axis, a factor and an
+    offset: the stride of that axis is padded to ``k * factor + offset`` elements for some ``k``.
+    Parameters are dense, so only buffers that a block allocates are aligned.
     """
 
     name: str
     shape: tuple[Expr, ...]
     dtype: DType
     scope: str = "global"
+    align: tuple[tuple[int, int, int], ...] = ()
 
     def __getitem__(self, indices: ExprLike | tuple[ExprLike, ...]) -> Expr:
         items = indices if isinstance(indices, tuple) else (indices,)

@@ -84,6 +84,8 @@ class _Encoder:
         self._count += 1
         self.tokens += ("buffer", str(buffer.dtype), buffer.scope)
         self.exprs(buffer.shape)
+        if buffer.align:
+            self.tokens += ("align", repr(buffer.align))
 
     def _buffer(self, buffer: Buffer) -> None:
         name = self._buffers.get(buffer)

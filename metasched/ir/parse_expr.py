@@ -293,3 +293,20 @@ def _whole(node: ast.expr) -> int:
     if isinstance(value, float):
         refuse(node, f"a tuple annotation holds integers or strings, got {show(node)}")
     return value
+
+
+def read_triples(node: ast.expr) -> tuple[tuple[int, int, int], ...]:
+    """A tuple of triples of integers."""
+    match node:
+        case ast.Tuple(elts=items):
+            return tuple(_triple(item) for item in items)
+        case _:
+            refuse(node, f"expected a tuple of triples, got {show(node)}")
+
+
+def _triple(node: ast.expr) -> tuple[int, int, int]:
+    match node:
+        case ast.Tuple(elts=[a, b, c]):
+            return _whole(a), _whole(b), _whole(c)
+        case _:
+            refuse(node, f"expected three integers, got {show(node)}")

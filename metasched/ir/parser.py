@@ -21,6 +21,7 @@ from metasched.ir.parse_expr import (
     read_expr,
     read_region,
     read_text,
+    read_triples,
     refuse,
     show,
 )
@@ -191,12 +192,13 @@ class _Parser:
         return self._buffer(arg.arg, call, scope)
 
     def _buffer(self, name: str, call: _Call, scope: Scope) -> Buffer:
-        _expect(call, (2,), "scope")
+        _expect(call, (2,), "scope", "align")
         if not isinstance(call.args[0], ast.Tuple):
             refuse(call.node, f"the shape of '{name}' must be a tuple")
         shape = tuple(read_expr(e, scope) for e in call.args[0].elts)
         dtype = DType.of(read_text(call.args[1]))
-        return Buffer(name, shape, dtype, call.option("scope") or "global")
+        align = read_triples(call.options["align"]) if "align" in call.options else ()
+        return Buffer(name, shape, dtype, call.option("scope") or "global", align)
 
     # -- statements ----------------------------------------------------------------------------
 

@@ -187,7 +187,8 @@ def _shape(shape: tuple[Expr, ...]) -> str:
 
 def _array(kind: str, buffer: Buffer) -> str:
     scope = "" if buffer.scope == "global" else f", scope={quote(buffer.scope)}"
-    return f"{kind}({_shape(buffer.shape)}, {quote(str(buffer.dtype))}{scope})"
+    align = f", align={buffer.align}" if buffer.align else ""
+    return f"{kind}({_shape(buffer.shape)}, {quote(str(buffer.dtype))}{scope}{align})"
 
 
 def _annotations(annotations: Annotations) -> str:

@@ -26,6 +26,7 @@ from metasched.ir.expr import (
 )
 from metasched.ir.printer import free_sizes, print_program
 from metasched.ir.regions import leaves, misses
+from metasched.ir.scopes import SCOPES
 from metasched.ir.simplify import Simplifier
 from metasched.ir.stmt import Alloc, Block, For, If, IterVar, Program, Region, Seq, Stmt, Store
 from metasched.ir.walk import expr_children, free_vars, stores, walk, walk_expr
@@ -101,7 +102,9 @@ class _Verifier:
     def run(self) -> None:
         self._check_names()
         for buffer in self._program.params:
-            self._check_shape(buffer, _Scope())
+            self._check_buffer(buffer, _Scope())
+            if buffer.align:
+                self._fail(f"parameter '{buffer.name}' has gaps; parameters are dense", buffer.name)
         scope = _Scope().declaring(*self._program.params)
         self._block(self._program.root, scope, root=True)
 
@@ -159,7 +162,7 @@ class _Verifier:
                 if stmt.other is not None:
                     self._stmt(stmt.other, guarded)
             case Alloc():
-                self._check_shape(stmt.buffer, scope)
+                self._check_buffer(stmt.buffer, scope)
                 self._stmt(stmt.body, scope.declaring(stmt.buffer))
             case _:
                 raise TypeError(f"not a statement: {stmt!r}")
@@ -185,12 +188,20 @@ class _Verifier:
             self._fail(f"{what} is {expr.dtype}, not bool", mark)
         self._expr(expr, scope, what, mark)
 
-    def _check_shape(self, buffer: Buffer, scope: _Scope) -> None:
+    def _check_buffer(self, buffer: Buffer, scope: _Scope) -> None:
+        name = buffer.name
+        if buffer.scope not in SCOPES:
+            self._fail(f"buffer '{name}' lives in unknown memory '{buffer.scope}'", name)
+        axes = [axis for axis, _, _ in buffer.align]
+        if not set(axes) <= set(range(len(buffer.shape))) or axes != sorted(set(axes)):
+            self._fail(f"buffer '{name}' is aligned at the axes {axes}", name)
+        if any(factor < 1 for _, factor, _ in buffer.align):
+            self._fail(f"buffer '{name}' is aligned to a factor below 1", name)
         for extent in buffer.shape:
-            self._expr(extent, scope, f"the shape of '{buffer.name}'", buffer.name)
+            self._expr(extent, scope, f"the shape of '{name}'", name)
             value = int_value(extent)
             if not extent.dtype.is_int or (value is not None and value <= 0):
-                self._fail(f"buffer '{buffer.name}' has a size of {extent}", buffer.name)
+                self._fail(f"buffer '{name}' has a size of {extent}", name)
 
     # -- blocks --------------------------------------------------------------------------------
 
@@ -206,7 +217,7 @@ class _Verifier:
         if not _only_keeps_domains(block):
             inner = replace(inner, guarded=True)
         for buffer in block.allocs:
-            self._check_shape(buffer, inner)
+            self._check_buffer(buffer, inner)
         for region in (*block.reads, *block.writes):
             self._region(region, block, inner)
         self._reduction(block)

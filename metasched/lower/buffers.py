@@ -7,7 +7,7 @@ one execution of that statement touches. Read `guards` next.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from metasched.ir.expr import Buffer, Expr, Load, Var, const, int_value, sub
 from metasched.ir.stmt import Alloc, For, If, Seq, Stmt, Store
@@ -155,7 +155,7 @@ def _compact(buffer: Buffer, accesses: list[_Access], outer: int, scope: Scope) 
         else:
             first.append(box[0])
             shape.append(const(extent))
-    return _Placed(Buffer(buffer.name, tuple(shape), buffer.dtype, buffer.scope), tuple(first))
+    return _Placed(replace(buffer, shape=tuple(shape)), tuple(first))
 
 
 def _box(uses: list[tuple[Expr, tuple[For, ...]]], scope: Scope) -> tuple[Expr, int] | None:

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from metasched.errors import CodegenError
 from metasched.ir.dtype import INT64
 from metasched.ir.expr import Buffer, Expr, Load, add, cast, const, int_value, mul
-from metasched.ir.simplify import product
+from metasched.ir.simplify import product, simplify
 from metasched.ir.stmt import Alloc, Stmt, Store
 from metasched.ir.walk import map_expr, map_stmts
 from metasched.lower.scope import Scope
@@ -47,7 +47,7 @@ class _Flatten:
     def flat(self, buffer: Buffer) -> _Flat:
         found = self.known.get(buffer)
         if found is None:
-            found = self.known[buffer] = _Flat(flat_buffer(buffer), _strides(buffer))
+            found = self.known[buffer] = _Flat(flat_buffer(buffer), strides(buffer))
         return found
 
     def index(self, buffer: Buffer, indices: tuple[Expr, ...]) -> Expr:
@@ -71,12 +71,28 @@ class _Flatten:
 
 
 def flat_buffer(buffer: Buffer) -> Buffer:
-    """The one-dimensional buffer that holds the same elements."""
-    return Buffer(buffer.name, (product(buffer.shape),), buffer.dtype, buffer.scope)
+    """The one-dimensional buffer that holds the same elements, and the gaps of aligned strides."""
+    size = product((buffer.shape[0], strides(buffer)[0])) if buffer.shape else const(1)
+    return Buffer(buffer.name, (size,), buffer.dtype, buffer.scope)
 
 
-def _strides(buffer: Buffer) -> tuple[Expr, ...]:
-    return tuple(product(buffer.shape[d + 1 :]) for d in range(len(buffer.shape)))
+def strides(buffer: Buffer) -> tuple[Expr, ...]:
+    """How many elements apart the neighbours along each axis are, padded as the buffer asks.
+
+    >>> rows = Buffer("a", (const(4), const(32)), INT64, align=((0, 32, 1),))
+    >>> [str(s) for s in strides(rows)]
+    ['33', '1']
+    """
+    aligned = {axis: (factor, offset) for axis, factor, offset in buffer.align}
+    found: list[Expr] = []
+    stride: Expr = const(1)
+    for axis in reversed(range(len(buffer.shape))):
+        if axis in aligned:
+            factor, offset = aligned[axis]
+            stride = simplify(stride + (offset - stride) % factor)
+        found.append(stride)
+        stride = product((stride, buffer.shape[axis]))
+    return tuple(reversed(found))
 
 
 def constant_elements(buffer: Buffer) -> int:

@@ -12,8 +12,9 @@ from typing import Final
 
 from metasched.errors import CodegenError
 from metasched.ir.expr import Buffer, Expr, Var
+from metasched.ir.scopes import CPU_MEMORY
 from metasched.ir.stmt import Program, Stmt
-from metasched.ir.walk import walk_expr
+from metasched.ir.walk import blocks, walk_expr
 from metasched.lower.blocks import lower_blocks
 from metasched.lower.buffers import place_buffers
 from metasched.lower.flatten import flat_buffer, flatten
@@ -74,8 +75,19 @@ def lower(program: Program, target: Machine) -> Lowered:
     Raises:
         CodegenError: the program has what the target cannot do; the message says what.
     """
+    _check_memory(program)
     scope = Scope(program, target)
     return run_passes(program, scope, PASSES)
+
+
+def _check_memory(program: Program) -> None:
+    for block in blocks(program.root):
+        for buffer in block.allocs:
+            if buffer.scope not in CPU_MEMORY:
+                raise CodegenError(
+                    f"buffer '{buffer.name}' lives in '{buffer.scope}' memory, which a CPU does "
+                    f"not have; set_scope to one of {', '.join(sorted(CPU_MEMORY))}"
+                )
 
 
 def run_passes(program: Program, scope: Scope, passes: tuple[Pass, ...]) -> Lowered:

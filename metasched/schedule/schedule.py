@@ -356,6 +356,18 @@ class Schedule:
         """Reduce each iteration of a reduce loop on its own, then reduce the partial results."""
         return self._do("rfactor", loop, factor_axis)[0]
 
+    # -- memory --------------------------------------------------------------------------------
+
+    def storage_align(
+        self, block: Ref, buffer_index: int, axis: int, factor: int, offset: int
+    ) -> None:
+        """Pad the stride of an axis to ``k * factor + offset`` elements for some ``k``."""
+        self._do("storage_align", block, buffer_index, axis, factor, offset)
+
+    def set_scope(self, block: Ref, buffer_index: int, storage_scope: str) -> None:
+        """Let an intermediate buffer live in another memory; its name says so."""
+        self._do("set_scope", block, buffer_index, storage_scope)
+
 
 def _symbol(index: int, k: int) -> Var:
     """The variable of factor ``k`` of the sampling instruction ``index``."""

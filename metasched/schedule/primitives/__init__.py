@@ -23,7 +23,9 @@ from metasched.schedule.primitives import reorder as reorder
 from metasched.schedule.primitives import reverse_compute_at as reverse_compute_at
 from metasched.schedule.primitives import reverse_compute_inline as reverse_compute_inline
 from metasched.schedule.primitives import rfactor as rfactor
+from metasched.schedule.primitives import set_scope as set_scope
 from metasched.schedule.primitives import split as split
+from metasched.schedule.primitives import storage_align as storage_align
 from metasched.schedule.primitives import unannotate as unannotate
 from metasched.schedule.primitives import unroll as unroll
 from metasched.schedule.primitives import vectorize as vectorize

@@ -31,13 +31,13 @@ def cache_read(
         state: where to apply.
         block: one of the readers.
         read_buffer_index: which of the buffers it reads.
-        storage_scope: where the cache lives: ``"local"``, ``"global"`` or ``"shared"``.
+        storage_scope: where the cache lives, one of `metasched.ir.scopes.STORAGE`.
 
     Returns:
         The copying block.
 
     Requires:
-        - a storage scope among global, local, shared
+        - a known storage scope
         - an index of a buffer that the block reads
         - a buffer that is finished before the first nest that reads it
 

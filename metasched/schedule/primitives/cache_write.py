@@ -33,13 +33,13 @@ def cache_write(
         state: where to apply.
         block: the block.
         write_buffer_index: which of the buffers it writes.
-        storage_scope: where the cache lives: ``"local"``, ``"global"`` or ``"shared"``.
+        storage_scope: where the cache lives, one of `metasched.ir.scopes.STORAGE`.
 
     Returns:
         The copying block.
 
     Requires:
-        - a storage scope among global, local, shared
+        - a known storage scope
         - an index of a buffer that the block writes
         - a block that alone writes the buffer
         - a block that writes every element of a box

@@ -34,14 +34,14 @@ def reindex_cache_read(
         state: where to apply.
         block: the reader.
         read_buffer_index: which of the buffers it reads.
-        storage_scope: where the cache lives: ``"local"``, ``"global"`` or ``"shared"``.
+        storage_scope: where the cache lives, one of `metasched.ir.scopes.STORAGE`.
         index_map: the positions of the block's iterations that index the cache, in order.
 
     Returns:
         The copying block.
 
     Requires:
-        - a storage scope among global, local, shared
+        - a known storage scope
         - an index of a buffer that the block reads
         - a buffer that is finished before the first nest that reads it
         - distinct positions of the block's iterations
@@ -60,7 +60,7 @@ def reindex_cache_read(
     packing = _check(scope, target, read_buffer_index, storage_scope, index_map)
     if isinstance(packing, Refusal):
         raise packing.error(state, "reindex_cache_read")
-    (name,) = state.fresh(f"{packing.buffer.name}_{storage_scope}")
+    (name,) = state.fresh(f"{packing.buffer.name}_{storage_scope.replace('.', '_')}")
     shape = tuple(it.extent for it in packing.iters)
     cache = Buffer(name, shape, packing.buffer.dtype, storage_scope)
     copy = Copy(name, shape, cache, lambda own: own, packing.buffer, packing.source).nest(state)

@@ -23,12 +23,11 @@ from metasched.ir.expr import (
     select,
 )
 from metasched.ir.regions import element
+from metasched.ir.scopes import STORAGE
 from metasched.ir.simplify import Simplifier
 from metasched.ir.stmt import Block, For, IterVar, Seq, Stmt, Store, seq
 from metasched.schedule.primitives.placement import Refusal
 from metasched.schedule.state import State
-
-SCOPES = ("global", "local", "shared")
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,15 +94,16 @@ def box_copy(name: str, target: Buffer, source: Buffer, box: Sequence[Range]) ->
 
 def cache_of(state: State, buffer: Buffer, storage_scope: str) -> Buffer:
     """A buffer for a cache, with a fresh name that also serves its copy block."""
-    (name,) = state.fresh(f"{buffer.name}_{storage_scope}")
+    (name,) = state.fresh(f"{buffer.name}_{storage_scope.replace('.', '_')}")
     return Buffer(name, buffer.shape, buffer.dtype, storage_scope)
 
 
 def check_scope(storage_scope: str, at: str) -> Refusal | None:
     """Refuse an unknown storage scope."""
-    if storage_scope in SCOPES:
+    if storage_scope in STORAGE:
         return None
-    return Refusal(f"a storage scope among {', '.join(SCOPES)}", f"'{storage_scope}'", at)
+    given = f"'{storage_scope}', none of {', '.join(STORAGE)}"
+    return Refusal("a known storage scope", given, at)
 
 
 def top_statements(scope: Block) -> tuple[Stmt, ...]:

@@ -97,7 +97,7 @@ def test_size_known_at_run_time() -> None:
 
 def test_requires_a_known_storage_scope() -> None:
     sch = Schedule(copy(4))
-    with refuses(sch, "expected a storage scope among global, local, shared, got 'cache'"):
+    with refuses(sch, "expected a known storage scope, got 'cache', none of global, local, "):
         sch.cache_write(sch.get_block("b"), 0, "cache")
 
 

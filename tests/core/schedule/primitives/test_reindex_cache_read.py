@@ -60,7 +60,7 @@ def test_more_iterations_than_the_read_depends_on() -> None:
 
 def test_requires_a_known_storage_scope() -> None:
     sch = Schedule(scores())
-    with refuses(sch, "expected a storage scope among global, local, shared, got 'fast'"):
+    with refuses(sch, "expected a known storage scope, got 'fast', none of global, local, "):
         sch.reindex_cache_read(sch.get_block("c"), 1, "fast", (2, 1))
 
 
