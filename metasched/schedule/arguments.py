@@ -7,6 +7,7 @@ are the instruction's attributes.
 from __future__ import annotations
 
 import inspect
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
@@ -43,13 +44,13 @@ class Accepted:
 
     @staticmethod
     def of(annotation: str) -> Accepted:
-        """Read a parameter's annotation: a union of plain classes, or a tuple of such."""
-        if annotation.startswith("tuple["):
-            items = _classes(annotation.removeprefix("tuple[").removesuffix(", ...]"))
-            return Accepted((tuple,), items)
+        """Read a parameter's annotation: a union of plain classes, a tuple of such, or both."""
         if "AnnotationValue" in annotation:
             return Accepted((str, int, float, tuple, Expr), (str, int))
-        return Accepted(_classes(annotation))
+        found = re.fullmatch(r"(?:(.*) \| )?tuple\[(.*), \.\.\.\]", annotation)
+        if found is None:
+            return Accepted(_classes(annotation))
+        return Accepted((*(_classes(found[1]) if found[1] else ()), tuple), _classes(found[2]))
 
     def fits(self, value: object) -> bool:
         """Whether a value is one of them."""

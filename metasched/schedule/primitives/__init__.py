@@ -18,6 +18,7 @@ from metasched.schedule.primitives import get_loops as get_loops
 from metasched.schedule.primitives import get_output_blocks as get_output_blocks
 from metasched.schedule.primitives import get_producers as get_producers
 from metasched.schedule.primitives import parallel as parallel
+from metasched.schedule.primitives import reindex as reindex
 from metasched.schedule.primitives import reindex_cache_read as reindex_cache_read
 from metasched.schedule.primitives import reorder as reorder
 from metasched.schedule.primitives import reverse_compute_at as reverse_compute_at

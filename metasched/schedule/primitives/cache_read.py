@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from metasched.analysis.dependence import Scope, direct_blocks
 from metasched.analysis.facts import Facts, Range
 from metasched.analysis.region import whole_box, whole_buffer
 from metasched.ir.expr import Buffer
-from metasched.ir.stmt import Block, Region, Stmt
+from metasched.ir.stmt import Block, Stmt
 from metasched.ir.walk import replace_buffers
 from metasched.schedule.primitives.placement import Refusal
 from metasched.schedule.primitives.primitive import PRIMITIVES, Primitive
 from metasched.schedule.primitives.staging import (
+    accessed,
     box_copy,
     cache_of,
     check_scope,
@@ -21,7 +24,7 @@ from metasched.schedule.state import State, edit_stmt
 
 
 def cache_read(
-    state: State, block: str, read_buffer_index: int, storage_scope: str
+    state: State, block: str, read_buffer_index: int | str, storage_scope: str
 ) -> tuple[State, tuple[str, ...]]:
     """Fill a cache with what is read of a buffer, and let all its readers read the cache.
 
@@ -30,7 +33,7 @@ def cache_read(
     Args:
         state: where to apply.
         block: one of the readers.
-        read_buffer_index: which of the buffers it reads.
+        read_buffer_index: which of the buffers it reads, or its name.
         storage_scope: where the cache lives, one of `metasched.ir.scopes.STORAGE`.
 
     Returns:
@@ -38,7 +41,7 @@ def cache_read(
 
     Requires:
         - a known storage scope
-        - an index of a buffer that the block reads
+        - an index or the name of a buffer that the block reads
         - a buffer that is finished before the first nest that reads it
 
     ::
@@ -50,10 +53,9 @@ def cache_read(
     """
     target = state.block(block, "cache_read")
     scope = Scope.of(state.scope(target))
-    region = check_read(scope, target, read_buffer_index, storage_scope)
-    if isinstance(region, Refusal):
-        raise region.error(state, "cache_read")
-    buffer = region.buffer
+    buffer = _check(scope, target, read_buffer_index, storage_scope)
+    if isinstance(buffer, Refusal):
+        raise buffer.error(state, "cache_read")
     cache = cache_of(state, buffer, storage_scope)
     readers = {b.name for b in scope.readers(buffer)}
     copy = box_copy(cache.name, cache, buffer, _read_box(scope, buffer)).nest(state)
@@ -71,26 +73,27 @@ def cache_read(
     return rebuilt(state, scope.root, stmts, cache), (cache.name,)
 
 
-def check_read(scope: Scope, block: Block, index: int, storage_scope: str) -> Region | Refusal:
-    """The region that a block reads, if it may be cached in front of all its readers."""
-    name = block.name
-    if (wrong := check_scope(storage_scope, name)) is not None:
-        return wrong
-    if not 0 <= index < len(block.reads):
-        given = f"{index} of {len(block.reads)}"
-        return Refusal("an index of a buffer that the block reads", given, name)
-    region = block.reads[index]
-    writers, readers = scope.writers(region.buffer), scope.readers(region.buffer)
+def _check(scope: Scope, block: Block, which: int | str, storage_scope: str) -> Buffer | Refusal:
+    wrong = check_scope(storage_scope, block.name)
+    region = wrong or accessed(block, which)
+    if isinstance(region, Refusal):
+        return region
+    return check_finished(scope, region.buffer, scope.readers(region.buffer)) or region.buffer
+
+
+def check_finished(scope: Scope, buffer: Buffer, readers: Sequence[Block]) -> Refusal | None:
+    """Why a buffer is not complete in front of the first nest with one of some readers, or None."""
+    writers = scope.writers(buffer)
     started = False
     for stmt in top_statements(scope.root):
-        inside = {b.name for b in direct_blocks(stmt)}
-        started = started or any(b.name in inside for b in readers)
-        late = [b.name for b in writers if b.name in inside]
+        inside = list(direct_blocks(stmt))
+        started = started or any(b in inside for b in readers)
+        late = [b.name for b in writers if b in inside]
         if started and late:
             rule = "a buffer that is finished before the first nest that reads it"
-            hint = "use cache_read before moving blocks"
-            return Refusal(rule, f"'{region.buffer.name}' written by '{late[0]}'", late[0], hint)
-    return region
+            hint = "stage buffers before moving blocks"
+            return Refusal(rule, f"'{buffer.name}' written by '{late[0]}'", late[0], hint)
+    return None
 
 
 def _read_box(scope: Scope, buffer: Buffer) -> tuple[Range, ...]:

@@ -2,25 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
-from metasched.analysis.access import with_regions
-from metasched.analysis.dependence import Scope, direct_blocks
-from metasched.ir.expr import Buffer, Expr, Load, Var
-from metasched.ir.stmt import Block, IterVar, Stmt
-from metasched.ir.walk import free_vars, loads, map_expr, map_exprs, substitute
-from metasched.schedule.primitives.cache_read import check_read
+from metasched.analysis.dependence import Scope
+from metasched.ir.stmt import Block
+from metasched.schedule.primitives.cache_read import check_finished
 from metasched.schedule.primitives.placement import Refusal
 from metasched.schedule.primitives.primitive import PRIMITIVES, Primitive
-from metasched.schedule.primitives.staging import Copy, rebuilt, top_statements
-from metasched.schedule.state import State, edit_stmt
+from metasched.schedule.primitives.reindexing import Reindexing, one_place, used_iters
+from metasched.schedule.primitives.staging import accessed, cache_of, check_scope
+from metasched.schedule.state import State
 
 
 def reindex_cache_read(
     state: State,
     block: str,
-    read_buffer_index: int,
+    read_buffer_index: int | str,
     storage_scope: str,
     index_map: tuple[int, ...],
 ) -> tuple[State, tuple[str, ...]]:
@@ -33,7 +30,7 @@ def reindex_cache_read(
     Args:
         state: where to apply.
         block: the reader.
-        read_buffer_index: which of the buffers it reads.
+        read_buffer_index: which of the buffers it reads, or its name.
         storage_scope: where the cache lives, one of `metasched.ir.scopes.STORAGE`.
         index_map: the positions of the block's iterations that index the cache, in order.
 
@@ -42,10 +39,11 @@ def reindex_cache_read(
 
     Requires:
         - a known storage scope
-        - an index of a buffer that the block reads
+        - an index or the name of a buffer that the block reads
         - a buffer that is finished before the first nest that reads it
+        - a block without loops or blocks inside
         - distinct positions of the block's iterations
-        - a buffer that the block reads at one place
+        - a buffer that the block accesses at one place
         - positions of all iterations that the read depends on
 
     ::
@@ -57,70 +55,40 @@ def reindex_cache_read(
     """
     target = state.block(block, "reindex_cache_read")
     scope = Scope.of(state.scope(target))
-    packing = _check(scope, target, read_buffer_index, storage_scope, index_map)
+    packing = _check(state, scope, target, read_buffer_index, storage_scope, index_map)
     if isinstance(packing, Refusal):
         raise packing.error(state, "reindex_cache_read")
-    (name,) = state.fresh(f"{packing.buffer.name}_{storage_scope.replace('.', '_')}")
-    shape = tuple(it.extent for it in packing.iters)
-    cache = Buffer(name, shape, packing.buffer.dtype, storage_scope)
-    copy = Copy(name, shape, cache, lambda own: own, packing.buffer, packing.source).nest(state)
-    packed = packing.redirected(target, cache)
-    stmts: list[Stmt] = []
-    for stmt in top_statements(scope.root):
-        if any(b is target for b in direct_blocks(stmt)):
-            stmts.append(copy)
-            stmt = edit_stmt(stmt, lambda s: packed if s is target else s) or stmt
-        stmts.append(stmt)
-    return rebuilt(state, scope.root, stmts, cache), (name,)
-
-
-@dataclass(frozen=True, slots=True)
-class _Packing:
-    """What a block reads of a buffer, and the iterations to index it by."""
-
-    buffer: Buffer
-    indices: tuple[Expr, ...]
-    iters: tuple[IterVar, ...]
-
-    def source(self, own: Sequence[Var]) -> list[Expr]:
-        """The indices of the buffer for the iterations of the copy."""
-        values = {it.var: var for it, var in zip(self.iters, own, strict=True)}
-        return [substitute(i, values) for i in self.indices]
-
-    def redirected(self, block: Block, cache: Buffer) -> Block:
-        """The block reading the cache."""
-        packed = Load(cache, tuple(it.var for it in self.iters))
-
-        def visit(expr: Expr) -> Expr:
-            if isinstance(expr, Load) and expr.buffer == self.buffer:
-                return packed
-            return map_expr(expr, visit)
-
-        return with_regions(replace(block, body=map_exprs(block.body, visit)))
+    return packing.reading(state, scope.root), (packing.cache.name,)
 
 
 def _check(
-    scope: Scope, block: Block, index: int, storage_scope: str, index_map: tuple[int, ...]
-) -> _Packing | Refusal:
-    region = check_read(scope, block, index, storage_scope)
+    state: State,
+    scope: Scope,
+    block: Block,
+    which: int | str,
+    storage_scope: str,
+    index_map: tuple[int, ...],
+) -> Reindexing | Refusal:
+    name, count = block.name, len(block.iters)
+    region = check_scope(storage_scope, name) or accessed(block, which)
     if isinstance(region, Refusal):
         return region
-    name, count = block.name, len(block.iters)
+    buffer = region.buffer
+    if (wrong := check_finished(scope, buffer, (block,))) is not None:
+        return wrong
     if len(set(index_map)) < len(index_map) or not all(0 <= k < count for k in index_map):
         given = f"{index_map} of {count} iterations"
         return Refusal("distinct positions of the block's iterations", given, name)
-    places = {i.indices for i in loads(block.body) if i.buffer == region.buffer}
-    if len(places) != 1:
-        given = f"{len(places)} places of '{region.buffer.name}'"
-        return Refusal("a buffer that the block reads at one place", given, name)
-    (indices,) = places
+    indices = one_place(block, buffer)
+    if isinstance(indices, Refusal):
+        return indices
     iters = tuple(block.iters[k] for k in index_map)
-    needed = set[Var]().union(*(free_vars(i) for i in indices)) & {it.var for it in block.iters}
-    missing = needed - {it.var for it in iters}
+    missing = {it.var.name for it in used_iters(block, *indices) if it not in iters}
     if missing:
-        given = f"none of '{min(v.name for v in missing)}'"
+        given = f"none of '{min(missing)}'"
         return Refusal("positions of all iterations that the read depends on", given, name)
-    return _Packing(region.buffer, indices, iters)
+    cache = replace(cache_of(state, buffer, storage_scope), shape=tuple(it.extent for it in iters))
+    return Reindexing(block, buffer, indices, iters, cache, tuple(it.var for it in iters))
 
 
 PRIMITIVES.register(

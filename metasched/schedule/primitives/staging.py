@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
+from metasched.analysis.dependence import direct_blocks
 from metasched.analysis.facts import Range
 from metasched.ir.expr import (
     Buffer,
@@ -25,9 +26,9 @@ from metasched.ir.expr import (
 from metasched.ir.regions import element
 from metasched.ir.scopes import STORAGE
 from metasched.ir.simplify import Simplifier
-from metasched.ir.stmt import Block, For, IterVar, Seq, Stmt, Store, seq
+from metasched.ir.stmt import Block, For, IterVar, Region, Seq, Stmt, Store, seq
 from metasched.schedule.primitives.placement import Refusal
-from metasched.schedule.state import State
+from metasched.schedule.state import State, edit_stmt
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,6 +107,20 @@ def check_scope(storage_scope: str, at: str) -> Refusal | None:
     return Refusal("a known storage scope", given, at)
 
 
+def accessed(block: Block, which: int | str, *, writing: bool = False) -> Region | Refusal:
+    """The region of a buffer that a block reads (or writes), named or by its position."""
+    regions = block.writes if writing else block.reads
+    if isinstance(which, int) and 0 <= which < len(regions):
+        return regions[which]
+    named = [r for r in regions if r.buffer.name == which]
+    if named:
+        return named[0]
+    known = ", ".join(r.buffer.name for r in regions) or "none"
+    given = f"'{which}' of {known}" if isinstance(which, str) else f"{which} of {len(regions)}"
+    verb = "writes" if writing else "reads"
+    return Refusal(f"an index or the name of a buffer that the block {verb}", given, block.name)
+
+
 def top_statements(scope: Block) -> tuple[Stmt, ...]:
     """The statements of a scope's body."""
     return scope.body.stmts if isinstance(scope.body, Seq) else (scope.body,)
@@ -115,3 +130,33 @@ def rebuilt(state: State, scope: Block, stmts: Sequence[Stmt], cache: Buffer) ->
     """The state with other statements in a scope, which also holds a cache."""
     changed = replace(scope, body=seq(*stmts), allocs=(*scope.allocs, cache))
     return state.replace(scope, changed)
+
+
+@dataclass(frozen=True, slots=True)
+class Staging:
+    """A block that works on a cache, and the copies around its nest.
+
+    Args:
+        block: the block as it is.
+        changed: the block on the cache.
+        cache: the buffer that is new in the scope.
+        before: a copy in front of the nest.
+        behind: a copy behind it.
+    """
+
+    block: Block
+    changed: Block
+    cache: Buffer
+    before: Stmt | None = None
+    behind: Stmt | None = None
+
+    def applied(self, state: State, scope: Block) -> State:
+        """The state with the block exchanged and the copies around its nest."""
+        stmts: list[Stmt] = []
+        for stmt in top_statements(scope):
+            if any(b is self.block for b in direct_blocks(stmt)):
+                nest = edit_stmt(stmt, lambda s: self.changed if s is self.block else s) or stmt
+                stmts.extend(s for s in (self.before, nest, self.behind) if s is not None)
+            else:
+                stmts.append(stmt)
+        return rebuilt(state, scope, stmts, self.cache)

@@ -227,3 +227,18 @@ def overlapping(a: Buffer((8,), "float32"), c: Buffer((8,), "float32")):
                 c[v_k] = b[v_k] + float32(1.0)
 """
     )
+
+
+def in_place(n: int = 8) -> Program:
+    """A block that adds to an output what it finds there."""
+    return parse(
+        f"""@program
+def in_place(a: Buffer(({n},), "float32"), c: Buffer(({n},), "float32")):
+    for i in serial({n}):
+        with block("c"):
+            v_i = spatial({n}, i)
+            reads(c[v_i], a[v_i])
+            writes(c[v_i])
+            c[v_i] = c[v_i] + a[v_i]
+"""
+    )

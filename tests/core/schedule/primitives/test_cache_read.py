@@ -73,16 +73,25 @@ def test_size_known_at_run_time() -> None:
     check_valid(sch, n=5)
 
 
+def test_a_buffer_by_its_name() -> None:
+    sch = Schedule(matmul(3, 5, 2))
+    sch.cache_read(sch.get_block("c"), "b", "local")
+    assert "a[v_i, v_k] * b_local[v_k, v_j]" in body(sch)
+    check_valid(sch)
+
+
 def test_requires_a_known_storage_scope() -> None:
     sch = Schedule(copy(4))
     with refuses(sch, "expected a known storage scope, got 'L1', none of global, local, "):
         sch.cache_read(sch.get_block("b"), 0, "L1")
 
 
-@pytest.mark.parametrize("index", [-1, 1])
-def test_requires_an_index_of_a_buffer_that_the_block_reads(index: int) -> None:
+@pytest.mark.parametrize(("index", "given"), [(-1, "-1 of 1"), (1, "1 of 1"), ("b", "'b' of a")])
+def test_requires_an_index_or_the_name_of_a_buffer_that_the_block_reads(
+    index: int | str, given: str
+) -> None:
     sch = Schedule(copy(4))
-    with refuses(sch, f"an index of a buffer that the block reads, got {index} of 1"):
+    with refuses(sch, f"an index or the name of a buffer that the block reads, got {given}"):
         sch.cache_read(sch.get_block("b"), index, "local")
 
 

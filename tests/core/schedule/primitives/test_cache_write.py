@@ -8,6 +8,7 @@ from metasched.schedule.schedule import Schedule
 from tests.core.schedule.primitives.stages import (
     chain,
     check_valid,
+    in_place,
     producer,
     refuses,
     scores,
@@ -101,11 +102,19 @@ def test_requires_a_known_storage_scope() -> None:
         sch.cache_write(sch.get_block("b"), 0, "cache")
 
 
-@pytest.mark.parametrize("index", [-1, 1])
-def test_requires_an_index_of_a_buffer_that_the_block_writes(index: int) -> None:
+@pytest.mark.parametrize(("index", "given"), [(-1, "-1 of 1"), (1, "1 of 1"), ("a", "'a' of b")])
+def test_requires_an_index_or_the_name_of_a_buffer_that_the_block_writes(
+    index: int | str, given: str
+) -> None:
     sch = Schedule(copy(4))
-    with refuses(sch, f"an index of a buffer that the block writes, got {index} of 1"):
+    with refuses(sch, f"an index or the name of a buffer that the block writes, got {given}"):
         sch.cache_write(sch.get_block("b"), index, "local")
+
+
+def test_requires_a_block_that_does_not_read_what_it_writes() -> None:
+    sch = Schedule(in_place())
+    with refuses(sch, "a block that does not read what it writes, got 'c', which reads 'c' first"):
+        sch.cache_write(sch.get_block("c"), "c", "local")
 
 
 def test_requires_a_block_that_alone_writes_the_buffer() -> None:

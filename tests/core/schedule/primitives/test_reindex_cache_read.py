@@ -64,9 +64,9 @@ def test_requires_a_known_storage_scope() -> None:
         sch.reindex_cache_read(sch.get_block("c"), 1, "fast", (2, 1))
 
 
-def test_requires_an_index_of_a_buffer_that_the_block_reads() -> None:
+def test_requires_an_index_or_the_name_of_a_buffer_that_the_block_reads() -> None:
     sch = Schedule(scores())
-    with refuses(sch, "an index of a buffer that the block reads, got 2 of 2"):
+    with refuses(sch, "an index or the name of a buffer that the block reads, got 2 of 2"):
         sch.reindex_cache_read(sch.get_block("c"), 2, "local", (2, 1))
 
 
@@ -85,11 +85,11 @@ def test_requires_distinct_positions_of_the_blocks_iterations(index_map: tuple[i
         sch.reindex_cache_read(sch.get_block("c"), 1, "local", index_map)
 
 
-def test_requires_a_buffer_that_the_block_reads_at_one_place() -> None:
+def test_requires_a_buffer_that_the_block_accesses_at_one_place() -> None:
     a = te.placeholder((6,), "float32", name="a")
     c = te.compute((5,), lambda i: a[i] + a[i + 1], name="c")
     sch = Schedule(te.program([a, c]))
-    with refuses(sch, "a buffer that the block reads at one place, got 2 places of 'a'"):
+    with refuses(sch, "a buffer that the block accesses at one place, got 2 places of 'a'"):
         sch.reindex_cache_read(sch.get_block("c"), 0, "local", (0,))
 
 
