@@ -1,0 +1,53 @@
+"""Loops: how iterations are cut, merged, ordered and run.
+
+None of them changes what a block computes; they change the order of its iterations, and what
+runs at the same time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from metasched.schedule.recorder import Recorder
+from metasched.trace.instruction import Ref
+
+
+class Loops(Recorder):
+    """Methods of `Schedule`: loops."""
+
+    def split(
+        self,
+        loop: Ref,
+        factors: Sequence[Ref | int | None],
+        preserve_unit_iters: bool = True,
+        disable_predication: bool = False,
+    ) -> tuple[Ref, ...]:
+        """Split a loop into nested loops with the given extents, outermost first."""
+        return self._do(
+            "split", loop, tuple(factors), preserve_unit_iters=preserve_unit_iters,
+            disable_predication=disable_predication,
+        )  # fmt: skip
+
+    def fuse(self, *loops: Ref, preserve_unit_iters: bool = True) -> Ref:
+        """Fuse perfectly nested loops, given outermost first, into one."""
+        return self._do("fuse", *loops, preserve_unit_iters=preserve_unit_iters)[0]
+
+    def reorder(self, *ordered_loops: Ref) -> None:
+        """Put loops of one chain into the given order, outermost first."""
+        self._do("reorder", *ordered_loops)
+
+    def add_unit_loop(self, block_or_loop: Ref) -> Ref:
+        """Put a loop of extent 1 around a block or loop."""
+        return self._do("add_unit_loop", block_or_loop)[0]
+
+    def parallel(self, loop: Ref) -> None:
+        """Run the iterations of a loop in parallel."""
+        self._do("parallel", loop)
+
+    def vectorize(self, loop: Ref) -> None:
+        """Run the iterations of a loop in the lanes of vectors."""
+        self._do("vectorize", loop)
+
+    def unroll(self, loop: Ref) -> None:
+        """Write the iterations of a loop out one after the other."""
+        self._do("unroll", loop)

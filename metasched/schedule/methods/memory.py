@@ -1,0 +1,20 @@
+"""How intermediate buffers lie in memory, and what is known of accesses to them."""
+
+from __future__ import annotations
+
+from metasched.schedule.recorder import Recorder
+from metasched.trace.instruction import Ref
+
+
+class Memory(Recorder):
+    """Methods of `Schedule`: memory."""
+
+    def storage_align(
+        self, block: Ref, buffer_index: int, axis: int, factor: int, offset: int
+    ) -> None:
+        """Pad the stride of an axis to ``k * factor + offset`` elements for some ``k``."""
+        self._do("storage_align", block, buffer_index, axis, factor, offset)
+
+    def set_scope(self, block: Ref, buffer_index: int, storage_scope: str) -> None:
+        """Let an intermediate buffer live in another memory; its name says so."""
+        self._do("set_scope", block, buffer_index, storage_scope)

@@ -1,0 +1,37 @@
+"""Caches: copies of what blocks read and write, in a shape and a memory that suit them.
+
+Each puts a block in the program that copies; `compute_at` and `reverse_compute_at` then move it
+to the loop where the copy is wanted.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from metasched.schedule.recorder import Recorder
+from metasched.trace.instruction import Ref
+
+
+class Movement(Recorder):
+    """Methods of `Schedule`: data movement."""
+
+    def cache_read(self, block: Ref, read_buffer_index: int | str, storage_scope: str) -> Ref:
+        """Fill a cache with what is read of a buffer, and let all its readers read the cache."""
+        return self._do("cache_read", block, read_buffer_index, storage_scope)[0]
+
+    def cache_write(self, block: Ref, write_buffer_index: int | str, storage_scope: str) -> Ref:
+        """Let a block write a cache, and copy the cache to the buffer behind the block's nest."""
+        return self._do("cache_write", block, write_buffer_index, storage_scope)[0]
+
+    def reindex(self, block: Ref, buffer: str | Sequence[str | int]) -> Ref:
+        """Give a block a cache of a buffer that is indexed by the block's own iterations."""
+        given = buffer if isinstance(buffer, str) else tuple(buffer)
+        return self._do("reindex", block, given)[0]
+
+    def reindex_cache_read(
+        self, block: Ref, read_buffer_index: int | str, storage_scope: str, index_map: Sequence[int]
+    ) -> Ref:
+        """Fill a cache with what a block reads of a buffer, indexed by its own iterations."""
+        return self._do(
+            "reindex_cache_read", block, read_buffer_index, storage_scope, tuple(index_map)
+        )[0]  # fmt: skip

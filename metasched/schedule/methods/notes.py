@@ -1,0 +1,26 @@
+"""Notes on loops and blocks, and marks in the trace.
+
+Later steps (postprocessors, lowering) read them; a note that nothing reads changes nothing.
+"""
+
+from __future__ import annotations
+
+from metasched.ir.stmt import AnnotationValue
+from metasched.schedule.recorder import Recorder
+from metasched.trace.instruction import Ref
+
+
+class Notes(Recorder):
+    """Methods of `Schedule`: notes."""
+
+    def annotate(self, block_or_loop: Ref, ann_key: str, ann_val: AnnotationValue | Ref) -> None:
+        """Note a key and a value on a block or loop."""
+        self._do("annotate", block_or_loop, ann_key, ann_val)
+
+    def unannotate(self, block_or_loop: Ref, ann_key: str) -> None:
+        """Remove the annotation of a key from a block or loop."""
+        self._do("unannotate", block_or_loop, ann_key)
+
+    def enter_postproc(self) -> None:
+        """Mark that the steps from here on are postprocessing; the program stays as it is."""
+        self._do("enter_postproc")
