@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import time
+import warnings
 from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
 from metasched.analysis.flops import flops
-from metasched.cost.features import FEATURE_NAMES, FEATURE_VERSION
+from metasched.cost.features import FEATURE_VERSION
 from metasched.cost.machine import Machine, machine_of
-from metasched.cost.model import COST_MODELS, AbstractCostModel, FeatureLayout
+from metasched.cost.model import COST_MODELS, AbstractCostModel
 from metasched.database import AbstractDatabase, TuningRecord, Workload, open_database
 from metasched.errors import TraceError, UsageError, suggest
 from metasched.ir.expr import int_value
 from metasched.ir.hash import structural_hash
 from metasched.ir.stmt import Program
 from metasched.job import Job, check_budget
+from metasched.learning import LAYOUT, task_name
 from metasched.measure.local import LocalWorkers
 from metasched.measure.records import MeasureConfig, Status
 from metasched.measure.workers import AbstractWorkers
@@ -90,6 +92,7 @@ def tune(
     space: Space | None = None,
     strategy: str = "evolutionary",
     model: str | AbstractCostModel = "boosted_trees",
+    warm_start: bool = True,
     workers: str | AbstractWorkers = "local",
     measure: MeasureConfig | None = None,
     progress: bool | Callable[[Progress], None] = False,
@@ -107,6 +110,8 @@ def tune(
         space: the search space; the default of the target when None.
         strategy: name of the search strategy.
         model: name of the cost model, or a model.
+        warm_start: start a model that is given by name from what earlier jobs on this database and
+            target taught it. What this job teaches it is kept in any case.
         workers: "local", or an object; it is closed only when it was made here.
         measure: how candidates are measured.
         progress: show progress on the terminal, or call a function with snapshots.
@@ -125,7 +130,7 @@ def tune(
     goal = Target.parse(target)
     chosen = space or Space.default(goal.kind)
     _check_names(strategy, model, workers)
-    setup = _Setup(goal, chosen, machine_of(goal), strategy, model, seed)
+    setup = _Setup(goal, chosen, machine_of(goal), strategy, model, seed, warm_start)
     opened = open_database(database)
     settings = {"trials": trials, "seconds": seconds, "seed": seed, "strategy": strategy}
     phases: Mapping[str, float] = {}
@@ -139,7 +144,10 @@ def tune(
                     seed=seed, config=measure or MeasureConfig(), observe=observe,
                     scheduler=GradientScheduler([task.weight for task in tasks]),
                 )  # fmt: skip
-                job.run()
+                try:
+                    job.run()
+                finally:
+                    _save_models(tasks, setup, opened)
             phases = dict(job.phases)
         wall = time.perf_counter() - began
         results = tuple(_result(task, opened, goal, wall, phases) for task in tasks)
@@ -170,6 +178,7 @@ class _Setup:
     strategy: str
     model: str | AbstractCostModel
     seed: int
+    warm_start: bool = True
 
 
 def _programs(given: Programs) -> list[tuple[Program, float]]:
@@ -205,15 +214,13 @@ def _task(program: Program, weight: float, setup: _Setup, database: AbstractData
     workload = Workload.from_program(program)
     records = list(database.records(workload.hash, setup.target))
     sketches = setup.space.sketches(program, setup.target)
-    layout = FeatureLayout(FEATURE_NAMES, FEATURE_VERSION)
-    model = setup.model
     settings = StrategySettings(mutators=setup.space.mutators)
     tuner = Tuner(
         StructureSet(program, sketches, setup.machine),
-        COST_MODELS[model](layout, setup.seed) if isinstance(model, str) else model,
+        _model(setup, database),
         STRATEGIES[setup.strategy](settings),
         seed=setup.seed,
-        task=f"{workload.hash}:{setup.target.key()}",
+        task=task_name(workload, setup.target),
         known=[known for record in records if (known := _known(record)) is not None],
     )
     measured = [record for record in records if record.status not in _NOT_COUNTED]
@@ -233,6 +240,36 @@ def _task(program: Program, weight: float, setup: _Setup, database: AbstractData
     )
 
 
+def _model(setup: _Setup, database: AbstractDatabase) -> AbstractCostModel:
+    """The model of a task: the user's own, or one that starts from what the database keeps."""
+    if not isinstance(setup.model, str):
+        return setup.model
+    model = COST_MODELS[setup.model](LAYOUT, setup.seed)
+    if setup.warm_start:
+        stored = database.load_model(setup.target.key(), setup.model, _FEATURES)
+        try:
+            if stored is not None:
+                model.load(stored)
+        except UsageError as error:
+            warnings.warn(f"starting without the saved cost model: {error}", stacklevel=3)
+    return model
+
+
+def _save_models(tasks: Sequence[Task], setup: _Setup, database: AbstractDatabase) -> None:
+    """Keep what the models of a job learned, beside what other jobs saved meanwhile."""
+    if not isinstance(setup.model, str):
+        return
+    keys = setup.target.key(), setup.model
+    for task in tasks:
+        task.tuner.learn_rest()
+        stored = database.load_model(*keys, _FEATURES)
+        try:
+            text = task.tuner.model.save(stored)
+        except UsageError:
+            text = task.tuner.model.save()  # what is stored cannot be read; see `_model`
+        database.save_model(*keys, text, _FEATURES)
+
+
 def _baseline_s(program: Program, target: Target, measured: Sequence[TuningRecord]) -> float | None:
     """Seconds of the default schedule, where it was measured before."""
     if not measured:
@@ -242,6 +279,7 @@ def _baseline_s(program: Program, target: Target, measured: Sequence[TuningRecor
     return next(found, None)
 
 
+_FEATURES = str(FEATURE_VERSION)
 _NOT_COUNTED = (Status.REJECTED, Status.LOST)
 """Such records spend no trial: nothing was built, or nothing is known."""
 

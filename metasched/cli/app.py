@@ -30,7 +30,7 @@ FAILED: Final = 1
 BAD_USAGE: Final = 2
 INTERRUPTED: Final = 130
 
-COMMANDS: Final = ("tune", "query", "space", "bench", "db", "targets")
+COMMANDS: Final = ("tune", "query", "space", "bench", "db", "model", "targets")
 _USER_CAN_REPAIR: Final = (UsageError, ToolchainError, DatabaseError, TraceError, ParseError)
 
 

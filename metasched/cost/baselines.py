@@ -41,7 +41,7 @@ class AnalyticModel(AbstractCostModel):
         del results
         return None
 
-    def save(self) -> str:
+    def save(self, stored: str | None = None) -> str:
         """Kind and layout; there is nothing else."""
         return write_model("analytic", self._layout)
 
@@ -68,7 +68,7 @@ class RandomModel(AbstractCostModel):
         del results
         return None
 
-    def save(self) -> str:
+    def save(self, stored: str | None = None) -> str:
         """Kind and layout; there is nothing else."""
         return write_model("random", self._layout)
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from importlib import import_module
 from typing import Any, final
 
@@ -27,6 +27,7 @@ from metasched.cost.model import (
     read_model,
     write_model,
 )
+from metasched.cost.pool import decode, encode, merge
 
 _MAX_RESIDUAL = 6.0
 """Bound of ``|r|``: the prior is never corrected by more than a factor of 400."""
@@ -88,6 +89,9 @@ class Batch:
 class BoostedTrees(AbstractCostModel):
     """The default model: xgboost on the residual of the analytic prior, one thread.
 
+    What other tasks taught (see `metasched.cost.pool`) is trained first; trees for the results of
+    this job are added to that.
+
     Args:
         layout: What the feature columns mean.
         seed: Of the column sampling.
@@ -99,16 +103,20 @@ class BoostedTrees(AbstractCostModel):
         self._seed = seed
         self._options = options or TreeOptions()
         self._samples: list[Sample] = []
-        self._base: Any = None  # a loaded booster; training continues from it
+        self._pool: list[Sample] = []
+        self._base: Any = None  # trained on the pool; training continues from it
         self._booster: Any = None
+        self._accuracy: Accuracy | None = None
 
     def prepare(self) -> None:
-        """Import xgboost."""
+        """Import xgboost and train on the pool."""
         import_module("xgboost")
+        self._train_base()
 
     def predict(self, features: Features, prior_s: Floats) -> Floats:
         """Log of the corrected seconds, summed over stores."""
         n, stores, width = features.shape
+        self._train_base()
         if self._booster is None or not n:
             return np.log(prior_s.sum(axis=1))
         margin = self._booster.inplace_predict(
@@ -121,7 +129,7 @@ class BoostedTrees(AbstractCostModel):
         if not results:
             return None
         timed = [sample for sample in results if sample.time_s is not None]
-        accuracy = judge(
+        self._accuracy = judge(
             [sample.task for sample in timed],
             predict_samples(self, timed),
             np.array([sample.time_s for sample in timed], dtype=np.float64),
@@ -130,24 +138,31 @@ class BoostedTrees(AbstractCostModel):
         batch = make_batch(self._samples, self._options.fast_weight)
         if batch is not None:
             self._booster = fit(batch, self._options, self._seed, self._base)
-        return accuracy
+        return self._accuracy
 
-    def save(self) -> str:
-        """Trees, feature names and versions; the samples stay in the database."""
-        raw = None if self._booster is None else self._booster.save_raw("json").decode()
-        return write_model("boosted_trees", self._layout, booster=raw)
+    def save(self, stored: str | None = None) -> str:
+        """The samples of this job and of the pool, versions, and the last accuracy."""
+        pool = self._pool if stored is None else self._read(stored)
+        card = None if self._accuracy is None else asdict(self._accuracy)
+        samples = encode(merge(pool, self._samples))
+        return write_model("boosted_trees", self._layout, samples=samples, accuracy=card)
 
     def load(self, text: str) -> None:
-        """Take over saved trees; later training adds to them."""
-        import xgboost as xgb
-
-        raw = read_model(text, "boosted_trees", self._layout).get("booster")
-        booster: Any = None
-        if raw is not None:
-            booster = xgb.Booster({"nthread": 1})
-            booster.load_model(bytearray(raw.encode()))
-        self._base = self._booster = booster
+        """Take over a saved pool; the trees are trained when they are first needed."""
+        self._pool = self._read(text)
         self._samples = []
+        self._base = self._booster = None
+
+    def _read(self, text: str) -> list[Sample]:
+        data = read_model(text, "boosted_trees", self._layout)
+        return decode(data.get("samples", {}), len(self._layout.names))
+
+    def _train_base(self) -> None:
+        if self._base is not None or not self._pool:
+            return
+        batch = make_batch(self._pool, self._options.fast_weight)
+        if batch is not None:
+            self._base = self._booster = fit(batch, self._options, self._seed)
 
 
 COST_MODELS.register("boosted_trees", BoostedTrees)

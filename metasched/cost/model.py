@@ -64,7 +64,8 @@ class AbstractCostModel(ABC):
     times per batch of proposals with thousands of candidates of one structure at a time; it must
     be vectorised and must not change the model. ``update`` is called every few results with the
     new results only; the model keeps what it wants of them. ``save`` and ``load`` carry a model
-    from one job to the next. A fresh model must already give a usable order.
+    from one job to the next; a database holds one model of a kind for a target. A fresh model must
+    already give a usable order.
     """
 
     def prepare(self) -> None:  # noqa: B027  (most models need nothing)
@@ -87,8 +88,16 @@ class AbstractCostModel(ABC):
         """Learn from new results; return how well they were predicted before, if that is known."""
 
     @abstractmethod
-    def save(self) -> str:
-        """The model as JSON text."""
+    def save(self, stored: str | None = None) -> str:
+        """The model as JSON text.
+
+        Args:
+            stored: the text that is to be replaced, which another job may have written meanwhile;
+                a model that learns from several tasks takes over what it knows.
+
+        Raises:
+            UsageError: ``stored`` is no saved model of this kind and feature layout.
+        """
 
     @abstractmethod
     def load(self, text: str) -> None:

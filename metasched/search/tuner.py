@@ -102,6 +102,11 @@ class Tuner:
         return self._best
 
     @property
+    def model(self) -> AbstractCostModel:
+        """The cost model; see `learn_rest`."""
+        return self._model
+
+    @property
     def in_flight(self) -> int:
         """How many candidates were asked for and not told yet."""
         return len(self._in_flight)
@@ -127,6 +132,11 @@ class Tuner:
             if self._context.history.mark(pick.owner, pick.row):
                 asked.append(self._candidate(pick))
         return tuple(asked)
+
+    def learn_rest(self) -> None:
+        """Train the model on the results that no further `ask` will train it on."""
+        if self._results:
+            self._train()
 
     def tell(self, results: Sequence[Result]) -> None:
         """Report what became of candidates, in any order; cheap, the model is trained by `ask`.
@@ -185,8 +195,10 @@ class Tuner:
     def _train_if_due(self) -> None:
         options = self._options
         due = max(options.train_after, options.train_share * self._trained)
-        if len(self._results) < min(due, options.train_most):
-            return
+        if len(self._results) >= min(due, options.train_most):
+            self._train()
+
+    def _train(self) -> None:
         # Results come in the order in which runs happen to end; the model must not depend on it.
         new = [self._results[i] for i in sorted(self._results)]
         self._results = {}

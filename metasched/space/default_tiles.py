@@ -25,6 +25,8 @@ _JOBS_PER_CORE = 4
 _MOST_ROWS = 14
 _SPARE_REGISTERS = 4
 _MOST_VECTORS = 4
+_PANEL_SHARE = 2 / 3
+"""Of the first-level cache: a panel of one operand, read again for each strip of rows."""
 
 
 def default_tiles(state: State, block: Block, target: Target) -> Tiles:
@@ -41,7 +43,7 @@ def default_tiles(state: State, block: Block, target: Target) -> Tiles:
         _size(vector), 1 if row is None else _size(row), lanes, target.vector_registers
     )
     size = block.writes[0].buffer.dtype.bytes
-    depth = max(target.l1_bytes // (2 * columns * size), 1)
+    depth = max(int(_PANEL_SHARE * target.l1_bytes) // (columns * size), 1)
     tiles: dict[str, tuple[int | None, ...]] = {}
     for loop in reversed(reduced):
         inner = _largest_divisor(_size(loop), depth)

@@ -11,21 +11,26 @@ import pytest
 
 import metasched as ms
 from metasched import ops, te
+from metasched.cost.boosted_trees import BoostedTrees
+from metasched.cost.features import FEATURE_VERSION
 from metasched.database import AbstractDatabase, JobStatus, TuningRecord, open_database
 from metasched.errors import ScheduleError, UsageError
 from metasched.ir.stmt import Program
+from metasched.learning import LAYOUT, all_samples, evaluate_model, rebuild_model
 from metasched.measure.local import LocalWorkers
 from metasched.measure.records import MeasureConfig, Status
 from metasched.measure.workers import AbstractWorkers
 from metasched.schedule.schedule import Schedule
 from metasched.search.strategies import STRATEGIES
 from metasched.space.space import Space
+from metasched.target import Target
 from metasched.task import Progress
 from metasched.tuning import TuneResult, tune
 from tests.core.stub_workers import RefuseOrBreak
 
 pytestmark = pytest.mark.cc
 
+TARGET = Target.parse("cpu")
 QUICK = MeasureConfig(sample_s=2e-4, max_samples=4, max_total_s=0.02)
 
 
@@ -136,6 +141,39 @@ def test_an_interrupted_job_keeps_what_was_measured_and_resumes(pool: LocalWorke
         records = {r.program_hash: r for r in database.records(program)}
     assert (result.trials, result.measured) == (8, 8 - len(kept))
     assert {h: records[h] for h in kept} == kept
+
+
+def test_what_one_job_learns_the_next_one_starts_from(pool: LocalWorkers) -> None:
+    with open_database("memory:") as database:
+        options = {"database": database, "workers": pool, "measure": QUICK}
+        tune(small_matmul(), trials=24, **options)  # type: ignore[arg-type]
+        saved = _saved_model(database)
+        assert len(saved._pool) > 12
+        tasks = {sample.task for sample in saved._pool}
+        tune(ops.matmul(m=16, n=32, k=12), trials=20, seed=1, **options)  # type: ignore[arg-type]
+        pooled = _saved_model(database)
+        assert {sample.task for sample in pooled._pool} > tasks
+        evaluations = evaluate_model(all_samples(database, TARGET, Space.default("cpu"), least=16))
+        assert [one.samples for one in evaluations] == [23, 19]
+        assert all(one.unseen is not None for one in evaluations)
+        assert rebuild_model(database, TARGET, Space.default("cpu"), "boosted_trees") == 42
+        assert {s.task for s in _saved_model(database)._pool} == {s.task for s in pooled._pool}
+
+
+def test_a_saved_model_that_cannot_be_read_is_replaced(pool: LocalWorkers) -> None:
+    with open_database("memory:") as database:
+        database.save_model(TARGET.key(), "boosted_trees", "{}", str(FEATURE_VERSION))
+        with pytest.warns(UserWarning, match="without the saved cost model"):
+            tune(small_matmul(), database=database, workers=pool, measure=QUICK, trials=16)
+        assert _saved_model(database)._pool
+
+
+def _saved_model(database: AbstractDatabase) -> BoostedTrees:
+    text = database.load_model(TARGET.key(), "boosted_trees", str(FEATURE_VERSION))
+    assert text is not None
+    model = BoostedTrees(LAYOUT)
+    model.load(text)
+    return model
 
 
 def test_two_programs_share_a_budget(pool: LocalWorkers) -> None:

@@ -85,7 +85,9 @@ class MultiLevelTiling(AbstractRule):
 
     Attributes:
         structure: the levels, outermost first.
-        max_innermost_factor: longest innermost loop.
+        max_innermost_factor: longest innermost loop of spatial iterations.
+        max_innermost_reduce: longest innermost loop of a reduction; longer than those of space,
+            since a register tile is loaded and stored once per run of it.
         reuse_write: variants of the write-back.
         pack_reads: variants of packed operands.
         pad_extents: sample the tiles of loops that no short tile divides, such as 109, from the
@@ -96,6 +98,7 @@ class MultiLevelTiling(AbstractRule):
     name: ClassVar[str] = "multi_level_tiling"
     structure: str = "SSRSRS"
     max_innermost_factor: int = 64
+    max_innermost_reduce: int = 256
     reuse_write: WriteReuse = WriteReuse()
     pack_reads: PackReads = PackReads()
     pad_extents: bool = True
@@ -157,12 +160,16 @@ class MultiLevelTiling(AbstractRule):
             name = str(schedule.value(loop))
             letter = "S" if kinds[name] == "spatial" else "R"
             at = [k for k, level in enumerate(self.structure) if level == letter]
-            for level, part in zip(at, self._split(schedule, loop, len(at), tiles), strict=False):
+            longest = self.max_innermost_factor if letter == "S" else self.max_innermost_reduce
+            parts = self._split(schedule, loop, len(at), longest, tiles)
+            for level, part in zip(at, parts, strict=False):
                 levels[level].append(part)
         schedule.reorder(*(loop for level in levels for loop in level))
         return _Tiled(schedule, block, tuple(tuple(level) for level in levels))
 
-    def _split(self, schedule: Schedule, loop: Ref, parts: int, tiles: Tiles) -> tuple[Ref, ...]:
+    def _split(
+        self, schedule: Schedule, loop: Ref, parts: int, longest: int, tiles: Tiles
+    ) -> tuple[Ref, ...]:
         """One loop for each level; a loop of one iteration stays whole, in the outermost one."""
         name = str(schedule.value(loop))
         extent = int_value(schedule.state.loop(name).extent)
@@ -172,9 +179,7 @@ class MultiLevelTiling(AbstractRule):
             return schedule.split(loop, tiles[name])
         if self.pad_extents and parts > 2 and extent is not None and _divides_poorly(extent):
             loop = schedule.fuse(*schedule.split(loop, (None, _PADDED_TO)))
-        return schedule.split(
-            loop, schedule.sample_perfect_tile(loop, parts, self.max_innermost_factor)
-        )
+        return schedule.split(loop, schedule.sample_perfect_tile(loop, parts, longest))
 
     def _with_write_reuse(self, tiled: _Tiled) -> list[_Tiled]:
         reuse = self.reuse_write

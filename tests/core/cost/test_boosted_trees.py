@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import base64
 import json
+import zlib
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -16,6 +19,7 @@ from metasched.cost.boosted_trees import (
     make_batch,
 )
 from metasched.cost.model import FeatureLayout, Sample, predict_samples
+from metasched.cost.pool import MOST, PER_TASK, decode, encode, merge
 from metasched.errors import UsageError
 
 WIDTH = 24
@@ -136,7 +140,7 @@ def test_keeps_the_newest_half_and_the_fastest_of_the_rest() -> None:
 def test_saved_model_predicts_the_same_and_keeps_learning() -> None:
     held_out = synthetic(200, seed=1)
     model = BoostedTrees(LAYOUT)
-    model.update(synthetic(160, seed=2))
+    model.update(synthetic(90, seed=2))
     copy = BoostedTrees(LAYOUT)
     copy.load(model.save())
     np.testing.assert_array_equal(predict_samples(copy, held_out), predict_samples(model, held_out))
@@ -144,6 +148,62 @@ def test_saved_model_predicts_the_same_and_keeps_learning() -> None:
     copy.update(synthetic(160, seed=9))
     assert rank(copy, held_out) > saved
     assert copy.save() != model.save()
+
+
+def test_jobs_that_end_at_the_same_time_both_leave_what_they_learned() -> None:
+    first, second = BoostedTrees(LAYOUT), BoostedTrees(LAYOUT)
+    first.update(synthetic(40, seed=2, task="a"))
+    second.update(synthetic(50, seed=3, task="b", scale=30.0))
+    text = second.save(first.save())
+    both = BoostedTrees(LAYOUT)
+    both.load(text)
+    assert [s.task for s in both._pool] == ["a"] * 40 + ["b"] * 50
+    held_out = synthetic(200, seed=1)
+    alone = BoostedTrees(LAYOUT)
+    alone.load(first.save())
+    assert rank(both, held_out) > rank(alone, held_out)
+
+
+def test_a_pool_is_bounded_and_keeps_the_fastest_of_each_task() -> None:
+    samples = synthetic(300, seed=4)
+    kept = merge(samples, [*samples[:5], *synthetic(10, seed=5, task="b")])
+    assert sum(s.task == "a" for s in kept) == PER_TASK
+    fastest = sorted(samples, key=lambda s: s.time_s or 0.0)[: PER_TASK // 2]
+    assert {s.time_s for s in fastest} <= {s.time_s for s in kept}
+    for number in range(2 + MOST // PER_TASK):
+        kept = merge(kept, synthetic(PER_TASK, seed=number, task=f"t{number}", stores=1))
+    assert len(kept) == MOST
+    assert "a" not in {s.task for s in kept}
+
+
+def test_samples_survive_their_text() -> None:
+    samples = [*synthetic(7, seed=1), *synthetic(3, seed=2, task="b", stores=1)]
+    samples[2] = replace(samples[2], time_s=None)
+    for old, new in zip(samples, decode(encode(samples), WIDTH), strict=True):
+        assert (old.task, old.time_s) == (new.task, new.time_s)
+        np.testing.assert_array_equal(old.features, new.features)
+        np.testing.assert_array_equal(old.prior_s, new.prior_s)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"task": [5] * 7},
+        {"task": [0] * 6},
+        {"stores": [10**6] * 7},
+        {"stores": [2] * 7},
+        {"time_s": [-1.0] * 7},
+        {"time_s": ["x"] * 7},
+        {"features": "no base64!"},
+        {"prior_s": base64.b64encode(zlib.compress(b"\0" * 10**6)).decode()},
+        {"features": None},
+        {"tasks": 3},
+    ],
+)
+def test_malformed_samples_are_refused(change: dict[str, object]) -> None:
+    data = encode(synthetic(7, seed=1)) | change
+    with pytest.raises(UsageError, match="samples are malformed"):
+        decode(data, WIDTH)
 
 
 def test_untrained_model_survives_saving() -> None:

@@ -75,10 +75,13 @@ def test_a_stage_with_two_readers_is_written_through_a_cache() -> None:
 
 def test_the_longest_innermost_loop_is_limited() -> None:
     rule = MultiLevelTiling(
-        max_innermost_factor=4, reuse_write=WriteReuse("no"), pack_reads=PackReads("no")
+        max_innermost_factor=4,
+        max_innermost_reduce=8,
+        reuse_write=WriteReuse("no"),
+        pack_reads=PackReads("no"),
     )
     (draft,) = drafts(ops.matmul(m=64, n=64, k=64), (rule,), TARGET)
-    assert {site.max_innermost for site in draft.sites.values()} == {4}  # type: ignore[attr-defined]
+    assert [site.max_innermost for site in draft.sites.values()] == [4, 4, 8]  # type: ignore[attr-defined]
 
 
 def test_prime_extents_are_padded_to_have_tiles() -> None:

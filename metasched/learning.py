@@ -1,0 +1,187 @@
+"""What a tuning database teaches a cost model: samples of its records, and a test on unseen ones.
+
+`metasched.tuning` uses the saved model; `metasched model` trains one anew and judges it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from metasched.cost.accuracy import Accuracy, judge
+from metasched.cost.features import FEATURE_NAMES, FEATURE_VERSION
+from metasched.cost.machine import machine_of
+from metasched.cost.model import (
+    COST_MODELS,
+    AbstractCostModel,
+    FeatureLayout,
+    Sample,
+    predict_samples,
+)
+from metasched.database import AbstractDatabase, TuningRecord, Workload
+from metasched.errors import MetaschedError, TraceError
+from metasched.ir.parser import parse
+from metasched.measure.records import Status
+from metasched.search.structure_set import StructureSet
+from metasched.space.space import Space
+from metasched.target import Target
+from metasched.trace.trace import Trace
+
+LAYOUT = FeatureLayout(FEATURE_NAMES, FEATURE_VERSION)
+_UNKNOWN = (Status.REJECTED, Status.LOST, Status.BUILD_TIMEOUT, Status.RUN_TIMEOUT)
+"""They say nothing of a candidate's speed, or depend on the limits of a job."""
+
+
+def task_name(workload: Workload, target: Target) -> str:
+    """The name under which a model knows a program on a target."""
+    return f"{workload.hash}:{target.key()}"
+
+
+def samples_of(
+    records: Iterable[TuningRecord], workload: Workload, target: Target, space: Space
+) -> list[Sample]:
+    """Training samples of the records of one program.
+
+    Records of other spaces, by traces that the space does not hold, are left out.
+    """
+    program = parse(workload.text)
+    structures = StructureSet(program, space.sketches(program, target), machine_of(target))
+    samples: list[Sample] = []
+    for record in records:
+        if record.status in _UNKNOWN or not record.trace:
+            continue
+        try:
+            found = structures.of_trace(Trace.from_json(record.trace).without_postproc())
+        except TraceError:
+            continue
+        if found is not None:
+            seen = found[0].evaluate(found[1][None, :])
+            time_s = record.time_s if record.is_servable else None
+            samples.append(
+                Sample(task_name(workload, target), seen.features[0], seen.prior_s[0], time_s)
+            )
+    return samples
+
+
+def all_samples(
+    database: AbstractDatabase, target: Target, space: Space, least: int = 1
+) -> dict[str, list[Sample]]:
+    """Samples of every program on record for a target, by the program's name and hash.
+
+    Args:
+        database: the records.
+        target: of the records.
+        space: what the records are candidates of.
+        least: programs with fewer samples are left out.
+    """
+    found: dict[str, list[Sample]] = {}
+    for workload in database.workloads():
+        try:
+            samples = samples_of(database.records(workload.hash, target), workload, target, space)
+        except MetaschedError:
+            continue  # written by a later version, or by a space of other programs
+        if len(samples) >= least:
+            found[f"{workload.name} {workload.hash[:8]}"] = samples
+    return found
+
+
+def rebuild_model(database: AbstractDatabase, target: Target, space: Space, model: str) -> int:
+    """Replace the saved model of a target by what all records teach; returns the samples used.
+
+    Raises:
+        UsageError: no such model.
+    """
+    fresh = COST_MODELS[model](LAYOUT, 0)
+    known = [s for samples in all_samples(database, target, space).values() for s in samples]
+    fresh.update(known)
+    database.save_model(target.key(), model, fresh.save(), str(FEATURE_VERSION))
+    return len(known)
+
+
+@dataclass(frozen=True, slots=True)
+class Evaluation:
+    """How a model orders the records of one program that it was not trained on.
+
+    Attributes:
+        program: name and hash.
+        samples: records of the program.
+        held_out: trained on the program's other records: the mean over the folds.
+        unseen: trained on the records of all other programs only; None where there are none.
+        prior: the analytic prior alone.
+    """
+
+    program: str
+    samples: int
+    held_out: Accuracy
+    unseen: Accuracy | None
+    prior: Accuracy
+
+
+def evaluate_model(
+    samples: dict[str, list[Sample]],
+    *,
+    model: str = "boosted_trees",
+    folds: int = 4,
+    seed: int = 0,
+) -> list[Evaluation]:
+    """Cross-validate a cost model, program by program.
+
+    Args:
+        samples: by program, as of `all_samples`.
+        model: name of the model.
+        folds: parts that the records of a program are divided into; each is predicted once.
+        seed: of the division.
+    """
+    make = COST_MODELS[model]
+    result: list[Evaluation] = []
+    for name, own in samples.items():
+        others = [s for other, known in samples.items() if other != name for s in known]
+        parts = np.random.default_rng(seed).permutation(len(own)) % folds
+        cards = [
+            _card(
+                _trained(make, others, [s for s, k in zip(own, parts, strict=True) if k != fold]),
+                [s for s, k in zip(own, parts, strict=True) if k == fold],
+            )
+            for fold in range(folds)
+        ]
+        prior = _card(COST_MODELS["analytic"](LAYOUT, seed), own)
+        unseen = _card(_trained(make, others, []), own) if others else None
+        held_out = _mean([card for card in cards if card is not None])
+        if prior is not None and held_out is not None:
+            result.append(Evaluation(name, len(own), held_out, unseen, prior))
+    return result
+
+
+def _trained(
+    make: Callable[[FeatureLayout, int], AbstractCostModel],
+    others: Sequence[Sample],
+    own: Sequence[Sample],
+) -> AbstractCostModel:
+    """A model that went through a job on other programs, was saved, and began on this one."""
+    model = make(LAYOUT, 0)
+    if others:
+        teacher = make(LAYOUT, 0)
+        teacher.update(others)
+        model.load(teacher.save())
+    model.update(own)
+    return model
+
+
+def _card(model: AbstractCostModel, samples: Sequence[Sample]) -> Accuracy | None:
+    timed = [s for s in samples if s.time_s is not None]
+    if not timed:
+        return None
+    seconds = np.array([s.time_s for s in timed], dtype=np.float64)
+    return judge([s.task for s in timed], predict_samples(model, timed), seconds)
+
+
+def _mean(cards: Sequence[Accuracy]) -> Accuracy | None:
+    if not cards:
+        return None
+    return Accuracy(
+        sum(card.count for card in cards),
+        float(np.mean([card.spearman for card in cards])),
+        float(np.mean([card.top_recall for card in cards])),
+    )
