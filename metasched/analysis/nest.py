@@ -8,7 +8,7 @@ it (`metasched.cost.features`); nothing here is numeric.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 from metasched.ir.dtype import DType
@@ -131,11 +131,11 @@ class ProgramSummary:
 
 
 def summarise(program: Program) -> ProgramSummary:
-    """Summarise every store of a program whose leaf blocks hold plain stores."""
+    """Summarise every store of a program in which all stores stand in blocks."""
     top = program.root.body.stmts if isinstance(program.root.body, Seq) else (program.root.body,)
     found = _Summariser()
     for number, stmt in enumerate(top):
-        found.visit(stmt, (), number, _outer_chain(stmt))
+        found.visit(stmt, _Place(number, frozenset(_outer_chain(stmt))))
     notes = {
         key: found.shared(value if isinstance(value, Expr) else const(value))
         for key, value in program.root.annotations
@@ -169,6 +169,43 @@ def _outer_chain(stmt: Stmt) -> set[Var]:
     return safe
 
 
+@dataclass(frozen=True, slots=True)
+class _Place:
+    """Where a statement stands.
+
+    Attributes:
+        nest: number of the top-level nest.
+        chain: the outer loops that may run in parallel.
+        loops: all loops around, outermost first.
+        block: name of the innermost block.
+        values: iteration variables of the blocks around, over the loops.
+        reduced: the loops that drive reduce iterations of the blocks around.
+        predicated: whether one of the blocks around has a predicate.
+    """
+
+    nest: int
+    chain: frozenset[Var]
+    loops: tuple[For, ...] = ()
+    block: str = ""
+    values: Mapping[Var, Expr] = field(default_factory=dict[Var, Expr])
+    reduced: frozenset[Var] = frozenset()
+    predicated: bool = False
+
+    def inside(self, block: Block) -> _Place:
+        """The place of a block's body."""
+        bound = {it.var: substitute(it.binding, self.values) for it in block.iters}
+        reduced = {
+            v for it in block.iters if it.kind != "spatial" for v in free_vars(bound[it.var])
+        }
+        return replace(
+            self,
+            block=block.name,
+            values={**self.values, **bound},
+            reduced=self.reduced | reduced,
+            predicated=self.predicated or int_value(block.predicate) != 1,
+        )
+
+
 class _Summariser:
     """Collects the stores of a program and shares equal expressions between them."""
 
@@ -184,26 +221,22 @@ class _Summariser:
             self.known[found] = found
         return found
 
-    def visit(self, stmt: Stmt, loops: tuple[For, ...], nest: int, chain: set[Var]) -> None:
+    def visit(self, stmt: Stmt, at: _Place) -> None:
         """Summarise the stores under a statement."""
         match stmt:
             case For():
-                self.visit(stmt.body, (*loops, stmt), nest, chain)
+                self.visit(stmt.body, replace(at, loops=(*at.loops, stmt)))
             case Block():
-                for store in _leaf_stores(stmt.body):
-                    self.stores.append(self.store(stmt, store, loops, nest, chain))
+                self.visit(stmt.body, at.inside(stmt))
+            case Store():
+                self.stores.append(self.store(stmt, at))
             case _:
                 for child in child_stmts(stmt):
-                    self.visit(child, loops, nest, chain)
+                    self.visit(child, at)
 
-    def store(
-        self, block: Block, store: Store, loops: tuple[For, ...], nest: int, chain: set[Var]
-    ) -> StoreSummary:
+    def store(self, store: Store, at: _Place) -> StoreSummary:
         """Summarise one store of a block."""
-        bindings = {it.var: it.binding for it in block.iters}
-        reduce_vars = {
-            var for it in block.iters if it.kind != "spatial" for var in free_vars(it.binding)
-        }
+        loops = at.loops
         position = {loop.var: k for k, loop in enumerate(loops)}
         simplify = Simplifier({loop.var: loop.extent for loop in loops})
         guarded = _guarded_loads(store.value)
@@ -216,7 +249,7 @@ class _Summariser:
             AccessSummary(
                 buffer,
                 tuple(self.shared(n) for n in buffer.shape),
-                tuple(self.linear(simplify(substitute(i, bindings)), position) for i in indices),
+                tuple(self.linear(simplify(substitute(i, at.values)), position) for i in indices),
                 kind,
                 guard,
             )
@@ -224,19 +257,19 @@ class _Summariser:
         )
         summaries = tuple(
             LoopSummary(
-                loop.var, self.shared(loop.extent), loop.var in reduce_vars, loop.var in chain
+                loop.var, self.shared(loop.extent), loop.var in at.reduced, loop.var in at.chain
             )
             for loop in loops
         )
         return StoreSummary(
-            block.name,
-            nest,
+            at.block,
+            at.nest,
             summaries,
             accesses,
             _counts(store),
             store.buffer.dtype,
             reduction,
-            int_value(block.predicate) != 1,
+            at.predicated,
         )
 
     def linear(self, index: Expr, position: Mapping[Var, int]) -> LinearForm:
@@ -282,12 +315,6 @@ class _Summariser:
                     self.collect(i, scale, position, terms)
             case _:
                 pass
-
-
-def _leaf_stores(stmt: Stmt) -> list[Store]:
-    if isinstance(stmt, Store):
-        return [stmt]
-    return [store for child in child_stmts(stmt) for store in _leaf_stores(child)]
 
 
 def _guarded_loads(value: Expr) -> set[Load]:

@@ -14,6 +14,7 @@ import numpy as np
 from metasched.ir.expr import Expr, const, int_value
 from metasched.ir.stmt import Block, For
 from metasched.schedule.methods import (
+    Intrinsics,
     Lookup,
     Loops,
     Memory,
@@ -27,7 +28,7 @@ from metasched.schedule.samplers.site import Draw
 from metasched.trace.instruction import Ref
 
 
-class Schedule(Sampling, Lookup, Loops, Movement, Placement, Reduction, Memory, Notes):
+class Schedule(Sampling, Lookup, Loops, Movement, Placement, Reduction, Memory, Intrinsics, Notes):
     """A program under transformation, with the trace that leads to it.
 
     Args:

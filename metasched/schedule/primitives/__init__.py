@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from metasched.schedule.primitives import add_unit_loop as add_unit_loop
 from metasched.schedule.primitives import annotate as annotate
+from metasched.schedule.primitives import blockize as blockize
 from metasched.schedule.primitives import cache_read as cache_read
 from metasched.schedule.primitives import cache_write as cache_write
 from metasched.schedule.primitives import compute_at as compute_at

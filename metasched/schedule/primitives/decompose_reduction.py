@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from metasched.analysis.dependence import Scope, driven
-from metasched.ir.expr import Expr, Var, const, int_value
-from metasched.ir.regions import element_regions, read_accesses, write_accesses
+from metasched.ir.expr import const, int_value
 from metasched.ir.simplify import Simplifier
-from metasched.ir.stmt import Block, For, IterVar, Region, Stmt, seq
-from metasched.ir.walk import free_vars, substitute, substitute_stmt
+from metasched.ir.stmt import Block, For, Region, seq
+from metasched.ir.walk import free_vars, substitute
 from metasched.schedule.primitives.placement import Refusal, facts
 from metasched.schedule.primitives.primitive import PRIMITIVES, Primitive
+from metasched.schedule.primitives.reduction_init import InitNest
 from metasched.schedule.state import State, edit_stmt
 
 
@@ -51,58 +50,10 @@ def decompose_reduction(state: State, block: str, loop: str) -> tuple[State, tup
     split = _check(state, target, outer)
     if isinstance(split, Refusal):
         raise split.error(state, "decompose_reduction")
-    nest, name = split.init_nest(state)
+    nest, name = split.build(state, state.simplifier(target))
     update = replace(target, init=None, reads=_with_own(target))
     changed = edit_stmt(outer, lambda s: update if s is target else s)
     return state.replace(outer, seq(nest, changed or outer)), (name,)
-
-
-@dataclass(frozen=True, slots=True)
-class _Split:
-    """A reduction, its init, and the loops that the init runs over."""
-
-    block: Block
-    init: Stmt
-    loops: tuple[For, ...]
-    start: Mapping[Var, Expr]
-
-    def init_nest(self, state: State) -> tuple[Stmt, str]:
-        """The nest of the init block, and the name of that block."""
-        spatial = [it for it in self.block.iters if it.kind == "spatial"]
-        variables = [loop.var for loop in self.loops] + [it.var for it in spatial]
-        bases = (self.block.name, *(v.name for v in variables))
-        name, *names = state.fresh(*(f"{base}_init" for base in bases))
-        loops = {
-            loop.var: Var(n, loop.var.dtype) for loop, n in zip(self.loops, names, strict=False)
-        }
-        own = {
-            it.var: Var(n, it.var.dtype)
-            for it, n in zip(spatial, names[len(self.loops) :], strict=True)
-        }
-        at = {**self.start, **loops}
-        iters = tuple(
-            IterVar(own[it.var], it.extent, it.kind, substitute(it.binding, at)) for it in spatial
-        )
-        body = substitute_stmt(self.init, own)
-        known = state.simplifier(self.block)
-        for loop in self.loops:
-            known.bind(loops[loop.var], loop.extent)
-        nest: Stmt = Block(
-            name,
-            iters,
-            element_regions(read_accesses(body)),
-            element_regions(write_accesses(body)),
-            body,
-            predicate=_predicate(self.block.predicate, at, known),
-        )
-        for loop in reversed(self.loops):
-            nest = replace(loop, var=loops[loop.var], body=nest)
-        return nest, name
-
-
-def _predicate(predicate: Expr, at: Mapping[Var, Expr], known: Simplifier) -> Expr:
-    changed = substitute(predicate, at)
-    return known(changed) if known.can_prove(changed) else changed
 
 
 def _with_own(block: Block) -> tuple[Region, ...]:
@@ -111,7 +62,7 @@ def _with_own(block: Block) -> tuple[Region, ...]:
     return (*block.reads, *own)
 
 
-def _check(state: State, block: Block, outer: For) -> _Split | Refusal:
+def _check(state: State, block: Block, outer: For) -> InitNest | Refusal:
     reason = Scope.of(state.scope(block)).why_not_reduction(block)
     if reason is not None or block.init is None:
         return Refusal("a reduction block", reason or f"'{block.name}'", block.name)
@@ -145,7 +96,7 @@ def _check(state: State, block: Block, outer: For) -> _Split | Refusal:
         return Refusal(rule, given, name, "use a loop further inside")
     guarded = free_vars(block.predicate) - reducing
     loops = tuple(loop for loop in below if loop.var in spatial | guarded)
-    return _Split(block, block.init, loops, start)
+    return InitNest(block, block.init, loops, start)
 
 
 PRIMITIVES.register(

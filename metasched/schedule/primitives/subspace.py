@@ -1,0 +1,101 @@
+"""Iterations of a block divided into a part that loops outside count and one inside: for blockize.
+
+A binding is ``outside * size + inside`` with ``inside`` in ``[0, size)``. Like all rewrites it is
+decided by structure, so tile sizes may be symbols.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass
+
+from metasched.analysis.facts import Facts, terms
+from metasched.ir.expr import Expr, Var, add, const, floordiv, int_value, mul
+from metasched.ir.simplify import Simplifier, product
+from metasched.ir.stmt import IterVar
+from metasched.ir.walk import free_vars
+
+
+@dataclass(frozen=True, slots=True)
+class Halves:
+    """An iteration ``outside * size + inside``.
+
+    Attributes:
+        axis: the iteration.
+        outside: what counts the parts, over loops outside.
+        count: how many parts there are.
+        inside: the place in a part, over loops inside; None where no loop inside takes part.
+        size: the extent of a part.
+    """
+
+    axis: IterVar
+    outside: Expr
+    count: Expr
+    inside: Expr | None
+    size: Expr
+
+    @property
+    def is_one_part(self) -> bool:
+        """Whether there is a single part."""
+        return int_value(self.count) == 1
+
+    @property
+    def has_unit_parts(self) -> bool:
+        """Whether each part is a single iteration."""
+        return self.inside is None or int_value(self.size) == 1
+
+
+def divide(
+    axis: IterVar, inner: Collection[Var], known: Facts, simplify: Simplifier
+) -> Halves | None:
+    """Divide an iteration at a loop.
+
+    Args:
+        axis: the iteration.
+        inner: the loops inside.
+        known: the ranges of all loops.
+        simplify: the same, keeping loops of extent 1.
+
+    Returns:
+        None where the loops inside do not run through parts of one size.
+    """
+    dtype = axis.var.dtype
+    one, zero = const(1, dtype), const(0, dtype)
+    inside, outside = zero, zero
+    moved = False
+    for coefficient, atoms in terms(simplify(axis.binding)):
+        term = product([const(coefficient, dtype), *atoms])
+        if any(free_vars(atom) & set(inner) for atom in atoms):
+            inside, moved = add(inside, term), True
+        else:
+            outside = add(outside, term)
+    if not moved:
+        return Halves(axis, outside, axis.extent, None, one)
+    if outside == zero:
+        return Halves(axis, zero, one, inside, axis.extent)
+    span = known.relax(inside, inner)
+    if span is None or span[0] != zero:
+        return None
+    size = span[1]
+    count = _quotient(outside, size, simplify)
+    parts = _quotient(axis.extent, size, simplify)
+    if parts is None:
+        parts = _counted(axis.extent, count, size, known)
+    if count is None or parts is None:
+        return None
+    return Halves(axis, count, parts, inside, size)
+
+
+def _quotient(whole: Expr, size: Expr, simplify: Simplifier) -> Expr | None:
+    """``whole // size`` where nothing is left over."""
+    found = simplify(floordiv(whole, size))
+    return found if simplify(mul(found, size) - whole) == const(0, whole.dtype) else None
+
+
+def _counted(extent: Expr, count: Expr | None, size: Expr, known: Facts) -> Expr | None:
+    """How many values ``count`` takes, where they make up ``extent`` (for symbolic tiles)."""
+    span = None if count is None else known.relax(count, free_vars(count))
+    if span is None or span[0] != const(0, extent.dtype):
+        return None
+    total = mul(span[1], size)
+    return span[1] if known.nonneg(total - extent) and known.nonneg(extent - total) else None
