@@ -16,6 +16,7 @@ import numpy as np
 from metasched.errors import ScheduleError, TraceError, UsageError
 from metasched.ir.expr import Expr, Var
 from metasched.ir.stmt import AnnotationValue, Program
+from metasched.schedule.arguments import check_arguments
 from metasched.schedule.primitives import PRIMITIVES
 from metasched.schedule.samplers import SAMPLERS
 from metasched.schedule.samplers.site import AbstractChoices, AbstractSite, Draw
@@ -135,6 +136,10 @@ class Recorder:
         self, kind: str, *inputs: Any, decision: Decision | None = None, **attrs: AnnotationValue
     ) -> tuple[Ref, ...]:
         step = Instruction(kind, tuple(_input(i) for i in inputs), tuple(sorted(attrs.items())), ())
+        try:
+            check_arguments(step, self.resolve(step))
+        except TraceError as error:
+            raise ScheduleError(str(error)) from None
         return self.run(step, decision)
 
 

@@ -24,7 +24,7 @@ class Loops(Recorder):
     ) -> tuple[Ref, ...]:
         """Split a loop into nested loops with the given extents, outermost first."""
         return self._do(
-            "split", loop, tuple(factors), preserve_unit_iters=preserve_unit_iters,
+            "split", loop, factors, preserve_unit_iters=preserve_unit_iters,
             disable_predication=disable_predication,
         )  # fmt: skip
 
@@ -35,6 +35,10 @@ class Loops(Recorder):
     def reorder(self, *ordered_loops: Ref) -> None:
         """Put loops of one chain into the given order, outermost first."""
         self._do("reorder", *ordered_loops)
+
+    def reorder_block_iter_var(self, block: Ref, new_order: Sequence[int]) -> None:
+        """Put the iteration variables of a block into another order; loops stay as they are."""
+        self._do("reorder_block_iter_var", block, new_order)
 
     def add_unit_loop(self, block_or_loop: Ref) -> Ref:
         """Put a loop of extent 1 around a block or loop."""

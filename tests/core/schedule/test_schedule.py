@@ -3,6 +3,7 @@ from __future__ import annotations
 import inspect
 import subprocess
 import sys
+from collections.abc import Callable
 
 import pytest
 
@@ -145,3 +146,24 @@ def test_schedules_import_nothing_heavy() -> None:
     code = f"import sys; import metasched.schedule.replay; print({heavy} & set(sys.modules))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "set()"
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        (lambda s, i: s.split(i, 3), "split takes factors as input 1, got 3"),
+        (lambda s, i: s.split(i, [2.5, None]), "split takes factors as input 1, got"),
+        (lambda s, i: s.split(3, [2, None]), "split takes loop as input 0, got 3"),
+        (lambda s, i: s.split(i, [2], disable_predication=1), "'disable_predication' cannot be 1"),
+        (lambda s, i: s.fuse(i, 7), "fuse takes a loop or block as input 1, got 7"),
+    ],
+)
+def test_arguments_of_the_wrong_kind_are_refused(
+    wrong: Callable[[Schedule, Ref], object], message: str
+) -> None:
+    sch = Schedule(matmul())
+    (i, *_) = sch.get_loops(sch.get_block("c"))
+    state = sch.state
+    with pytest.raises(ScheduleError, match=message):
+        wrong(sch, i)
+    assert sch.state is state
