@@ -20,7 +20,7 @@ from metasched.target import Target
 from metasched_db import statements
 from metasched_db.models import JobRow, ModelRow, RecordRow, TargetRow, WorkloadRow
 from metasched_db.rows import AnyRow, job_of, job_values, record_of, target_of
-from metasched_db.schema import ensure_schema
+from metasched_db.schema import change_schema, ensure_schema
 from metasched_db.session import Sessions
 from metasched_db.writing import upsert, write_batch
 
@@ -45,6 +45,12 @@ class SqlDatabase(AbstractDatabase):
 
     def close(self) -> None:
         self._sessions.close()
+
+    def change_schema(self, revision: str) -> None:
+        try:
+            change_schema(self._sessions, revision)
+        finally:
+            self.close()
 
     def put_many(self, records: Iterable[TuningRecord]) -> None:
         left = iter(records)

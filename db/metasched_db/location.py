@@ -9,6 +9,7 @@ from sqlalchemy import URL, make_url
 from sqlalchemy.exc import ArgumentError
 
 from metasched.errors import DatabaseError, UsageError
+from metasched_db.file_systems import unsafe_mount
 
 _SQLITE_HEADER = b"SQLite format 3\0"
 _DRIVERS = {"sqlite": "sqlite+pysqlite", "postgresql": "postgresql+psycopg"}
@@ -53,6 +54,12 @@ def _check_file(path: Path) -> None:
         )
     if path.is_dir():
         raise DatabaseError(f"database '{path}' is a directory; give the path of a file in it")
+    if mount := unsafe_mount(folder):
+        raise DatabaseError(
+            f"database '{path}' would lie on {mount.type} (mounted at {mount.point}), where the"
+            " locks of SQLite do not hold and writers damage the file; give a path on a local disk,"
+            " or share a PostgreSQL server: postgresql://user@host/name"
+        )
     if not os.access(path if path.exists() else folder, os.W_OK):
         raise DatabaseError(f"database '{path}' is not writable; choose another path")
     if not path.exists():

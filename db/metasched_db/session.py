@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import time
 from collections.abc import Callable
 from typing import Any, TypeVar, final
@@ -24,8 +25,13 @@ _PRAGMAS = (
     "PRAGMA synchronous=NORMAL",
     "PRAGMA foreign_keys=ON",
 )
-_WAITS_S = (0.05, 0.2, 0.8, 3.2)
-_PASSING = ("locked", "busy", "deadlock", "serialize")
+PATIENCE_S = 120.0
+"""How long a call is tried again before a lock, or a server that is away, is an error."""
+
+_FIRST_WAIT_S = 0.01
+_LONGEST_WAIT_S = 2.0
+_PASSING = ("locked", "busy", "deadlock", "serialize", "starting up", "shutting down")
+_RANDOM = random.Random()
 
 
 @final
@@ -37,6 +43,8 @@ class Sessions:
         self.text = text
         self.label = url.render_as_string(hide_password=True)
         self._closed = False
+        self._refusal = ""
+        self._was_connected = False
         self._engine = _create_engine(url, self.label)
         self._writer = self._engine.execution_options(immediate=True)
 
@@ -50,7 +58,13 @@ class Sessions:
         The write lock is taken at the start: a transaction that reads first and then finds
         another writer's commit could only fail.
         """
+        if self._refusal:
+            raise DatabaseError(self._refusal)
         return self._run(self._writer, work)
+
+    def refuse_writes(self, reason: str) -> None:
+        """Make every later `write` fail with ``reason``."""
+        self._refusal = reason
 
     def close(self) -> None:
         """Close all connections."""
@@ -60,17 +74,21 @@ class Sessions:
     def _run(self, engine: Engine, work: Callable[[Connection], T]) -> T:
         if self._closed:
             raise closed(self.label)
-        for wait_s in _WAITS_S:
+        deadline_s = time.monotonic() + PATIENCE_S
+        longest_s = _FIRST_WAIT_S
+        while True:
             try:
-                return _once(engine, work)
-            except DBAPIError as error:
-                if not _may_pass(error):
+                result = _once(engine, work)
+            except SQLAlchemyError as error:
+                may_pass = _may_pass(error) or (self._was_connected and _is_away(error))
+                if not may_pass or time.monotonic() > deadline_s:
                     raise self._error(error) from error
-            time.sleep(wait_s)
-        try:
-            return _once(engine, work)
-        except SQLAlchemyError as error:
-            raise self._error(error) from error
+            else:
+                self._was_connected = True
+                return result
+            # Waits grow, and are drawn, so that writers that met once do not meet again.
+            time.sleep(_RANDOM.uniform(longest_s / 2, longest_s))
+            longest_s = min(2 * longest_s, _LONGEST_WAIT_S)
 
     def _error(self, error: SQLAlchemyError) -> DatabaseError:
         cause = error.orig if isinstance(error, DBAPIError) else error
@@ -109,12 +127,24 @@ def _begin(connection: Connection) -> None:
     connection.exec_driver_sql("BEGIN IMMEDIATE" if immediate else "BEGIN")
 
 
-def _may_pass(error: DBAPIError) -> bool:
-    """Whether another attempt can succeed: a lock, or a row that another writer was first with."""
+def _is_away(error: SQLAlchemyError) -> bool:
+    """Whether a server cannot be reached; one that was there may come back."""
+    return isinstance(error, OperationalError) and "connection" in str(error.orig).lower()
+
+
+def _may_pass(error: SQLAlchemyError) -> bool:
+    """Whether another attempt can succeed.
+
+    That is so after a lock, a row that another writer was first with, and a connection that was
+    lost: writing again what the server did commit changes nothing.
+    """
     if isinstance(error, IntegrityError):
         return "unique" in str(error.orig).lower()
+    if not isinstance(error, DBAPIError):
+        return False
     text = str(error.orig).lower()
-    return isinstance(error, OperationalError) and any(word in text for word in _PASSING)
+    passing = isinstance(error, OperationalError) and any(word in text for word in _PASSING)
+    return passing or error.connection_invalidated
 
 
 def _remedy(reason: str) -> str:
@@ -124,6 +154,7 @@ def _remedy(reason: str) -> str:
         "malformed": "the file is damaged, restore a copy or import an export",
         "unable to open": "check that the path is readable and writable",
         "readonly": "make the file and its directory writable",
+        "no such column": "its schema is not the one it says, or is newer than this metasched",
         "connect": "check that the server runs and that the URL is right",
     }
     known = (text for word, text in remedies.items() if word in reason)

@@ -91,7 +91,10 @@ def page(
 
 
 def candidates(workload: int, target: int, program_hashes: Collection[str]) -> Query:
-    """Select the records of given candidates, locked until the transaction ends."""
+    """Select the records of given candidates, locked until the transaction ends.
+
+    Locks are taken in the order of the ids, so that two writers cannot wait for each other.
+    """
     return (
         joined()
         .where(
@@ -99,6 +102,7 @@ def candidates(workload: int, target: int, program_hashes: Collection[str]) -> Q
             RecordRow.target_id == target,
             RecordRow.program_hash.in_(program_hashes),
         )
+        .order_by(RecordRow.id)
         .with_for_update(of=RecordRow)
     )
 

@@ -82,6 +82,14 @@ class AbstractDatabase(ABC):
     def close(self) -> None:
         """Release files and connections; closing twice does nothing, any other call raises."""
 
+    def change_schema(self, revision: str) -> None:
+        """Bring the tables to the schema of an earlier release, and close the database.
+
+        Raises:
+            UsageError: There is no such schema, or this kind of database has none.
+        """
+        raise UsageError(f"database '{self.url}' has no schema that could be changed")
+
     @abstractmethod
     def put_many(self, records: Iterable[TuningRecord]) -> None:
         """Write records, merging each with the one of the same candidate.

@@ -1,6 +1,6 @@
-"""Creating, upgrading and refusing schemas; `data/schema_0001.sqlite` is a file of the first one.
+"""Creating, upgrading and refusing schemas; `data` holds a database of each one.
 
-`data/make_schema_0001.py` made that file; it must never be made again with a later schema.
+`data/make_schema.py` makes the one of a new schema; those of a release are never made again.
 """
 
 from __future__ import annotations
@@ -18,14 +18,16 @@ from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from metasched_db import open_sql, schema
 from metasched_db.models import Base
-from metasched_db.schema import HEAD, migrate
+from metasched_db.schema import HEAD, change_schema, ensure_schema, migrate, revisions
 from metasched_db.session import Sessions
-from sqlalchemy import Connection, inspect
+from sqlalchemy import Connection, inspect, text
 
-from metasched.errors import DatabaseError
+from metasched.errors import DatabaseError, UsageError
 from metasched.measure.records import Status
+from metasched.testing.database_records import MATMUL, make_record, make_target
 
-FIRST = Path(__file__).parent / "data" / "schema_0001.sqlite"
+DATA = Path(__file__).parent / "data"
+FIRST = DATA / "schema_0001.sqlite"
 
 
 @pytest.fixture
@@ -53,6 +55,12 @@ def describe(connection: Connection) -> object:
         )
         for name in found.get_table_names()
     }
+
+
+def contents(connection: Connection) -> object:
+    """Return all rows, by table."""
+    names = inspect(connection).get_table_names()
+    return {n: sorted(connection.execute(text(f"SELECT * FROM {n}")).all(), key=str) for n in names}
 
 
 def test_head_is_the_last_migration() -> None:
@@ -124,10 +132,66 @@ def test_a_failed_upgrade_leaves_the_file_as_it_was(
     open_sql(f"sqlite:///{path}").close()
 
 
-def test_a_later_schema_is_refused(path: Path) -> None:
+def test_a_later_schema_is_open_for_reading_only(
+    path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    with open_sql(f"sqlite:///{path}") as database:
+        database.put(make_record(0))
     stamp(path, "0099")
-    with pytest.raises(DatabaseError, match=rf"has schema 0099, .* up to {HEAD}; update metasched"):
+    with open_sql(f"sqlite:///{path}") as database:
+        assert f"has schema 0099, this metasched writes {HEAD}" in caplog.text
+        assert database.best(MATMUL.hash, make_target()) == make_record(0)
+        with pytest.raises(DatabaseError, match="open for reading only: update metasched"):
+            database.put(make_record(1))
+        with pytest.raises(DatabaseError, match="open for reading only"):
+            database.start_job({})
+        with pytest.raises(DatabaseError, match="open for reading only"):
+            database.prune(1)
+        assert database.stats().records == 1
+
+
+def test_a_schema_of_no_number_is_refused(path: Path) -> None:
+    stamp(path, "abc")
+    with pytest.raises(DatabaseError, match="has schema abc, which is no schema of metasched's"):
         open_sql(f"sqlite:///{path}")
+
+
+@pytest.mark.parametrize("revision", revisions())
+def test_there_is_a_stored_database_of_each_schema(revision: str) -> None:
+    with sqlite3.connect(DATA / f"schema_{revision}.sqlite") as connection:
+        stored = connection.execute("SELECT version_num FROM alembic_version").fetchall()
+    connection.close()
+    assert stored == [(revision,)]
+
+
+@pytest.mark.parametrize("revision", revisions())
+def test_each_schema_goes_to_the_newest_and_back(path: Path, revision: str) -> None:
+    """What was on record before is there after; the tables are those that the release made."""
+    shutil.copy(DATA / f"schema_{revision}.sqlite", path)
+    sessions = Sessions(f"sqlite:///{path}")
+    schema_before, rows_before = sessions.read(describe), sessions.read(contents)
+    ensure_schema(sessions)
+    assert sessions.read(_differences_from_models) == []
+    with open_sql(f"sqlite:///{path}") as database:
+        counted = database.stats()
+        assert (counted.records, counted.servable, counted.jobs) == (3, 2, 1)
+    change_schema(sessions, revision)
+    assert sessions.read(describe) == schema_before
+    assert sessions.read(contents) == rows_before
+    sessions.close()
+
+
+def test_migrations_go_both_ways_on_any_database(any_url: str) -> None:
+    with open_sql(any_url) as database:
+        job = database.start_job({"trials": 2})
+        records = [make_record(0, job_id=job.id), make_record(1)]
+        database.put_many(records)
+        database.change_schema(revisions()[0])
+    with open_sql(any_url) as database:
+        assert list(database.records()) == records
+        assert database.jobs() == (job,)
+        with pytest.raises(UsageError, match="unknown schema '9999'; known: 0001"):
+            database.change_schema("9999")
 
 
 def test_tables_of_another_program_are_refused(path: Path) -> None:

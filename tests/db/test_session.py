@@ -50,16 +50,17 @@ def test_a_write_that_fails_leaves_nothing(sessions: Sessions) -> None:
     assert count == 0
 
 
+def locked() -> OperationalError:
+    return OperationalError("BEGIN", None, sqlite3.OperationalError("database is locked"))
+
+
 def test_a_lock_that_passes_is_waited_for(
     sessions: Sessions, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(session, "_WAITS_S", (0.0, 0.0))
-    outcomes = iter(
-        (
-            OperationalError("BEGIN", None, sqlite3.OperationalError("database is locked")),
-            IntegrityError("INSERT", None, sqlite3.IntegrityError("UNIQUE constraint failed: t")),
-        )
-    )
+    waits: list[float] = []
+    monkeypatch.setattr(session.time, "sleep", waits.append)
+    taken = IntegrityError("INSERT", None, sqlite3.IntegrityError("UNIQUE constraint failed: t"))
+    outcomes = iter((*(locked() for _ in range(11)), taken))
 
     def work(_: Connection) -> str:
         for error in outcomes:
@@ -67,12 +68,15 @@ def test_a_lock_that_passes_is_waited_for(
         return "done"
 
     assert sessions.write(work) == "done"
+    assert len(waits) == 12
+    assert waits[0] <= 0.01
+    assert 1.0 <= waits[-1] <= 2.0
 
 
 def test_a_lock_that_stays_is_one_clear_line(
     path: Path, sessions: Sessions, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(session, "_WAITS_S", (0.0,))
+    monkeypatch.setattr(session, "PATIENCE_S", 0.05)
     holder = sqlite3.connect(path, isolation_level=None)
     sessions.write(lambda connection: connection.execute(text("PRAGMA user_version")))
     sessions.read(lambda connection: connection.exec_driver_sql("PRAGMA busy_timeout=1"))
@@ -83,6 +87,30 @@ def test_a_lock_that_stays_is_one_clear_line(
         sessions.write(lambda connection: None)
     holder.close()
     assert "\n" not in str(caught.value)
+
+
+def test_a_mistake_is_not_tried_again(sessions: Sessions, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(_: float) -> None:
+        raise AssertionError("waited")
+
+    monkeypatch.setattr(session.time, "sleep", fail)
+    with pytest.raises(DatabaseError, match="no such table"):
+        sessions.read(lambda connection: connection.execute(text("SELECT * FROM absent")))
+
+
+def test_a_connection_that_is_cut_is_made_anew(postgres_url: str) -> None:
+    """A server that restarts, or ends a connection, costs the caller nothing but time."""
+    with open_sql(postgres_url) as database:
+        database.put(make_record(0))
+        cutter = Sessions(postgres_url)
+        others = (
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+            " WHERE pid <> pg_backend_pid() AND datname = current_database()"
+        )
+        cutter.read(lambda connection: connection.execute(text(others)).all())
+        database.put(make_record(1))
+        cutter.close()
+        assert database.stats().records == 2
 
 
 def test_a_damaged_file_is_one_clear_line(path: Path) -> None:

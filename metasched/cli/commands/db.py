@@ -25,13 +25,22 @@ def db(context: click.Context) -> None:
 
 @db.command()
 @options.database
+@click.option("--to", "revision", metavar="SCHEMA", help="Go to this schema, up or down.")
 @options.as_json
-def upgrade(url: str, as_json: bool) -> None:
-    """Bring the schema of a database to this version."""
+def upgrade(url: str, revision: str | None, as_json: bool) -> None:
+    """Bring the schema of a database to this version, or to that of an earlier release."""
     with _existing(url) as database:
-        # Opening a database upgrades it; there is no older schema in use anywhere after this.
+        # Opening a database upgrades it.
         count = database.stats().records
-    _report(as_json, {"database": url, "records": count}, f"{url} is up to date, {count} records")
+        if revision is not None:
+            database.change_schema(revision)
+    state = "up to date" if revision is None else f"at schema {revision}"
+    value: dict[str, object] = {
+        "database": url,
+        "records": count,
+        "schema": revision or "newest",
+    }
+    _report(as_json, value, f"{url} is {state}, {count} records")
 
 
 @db.command()

@@ -74,3 +74,9 @@ def _create_records() -> None:
     op.create_index(
         "ix_records_best", "records", ["workload_id", "target_id", "status", "time_s", "id"]
     )
+
+
+def downgrade() -> None:
+    """Drop all tables."""
+    for table in ("records", "jobs", "targets", "workloads"):
+        op.drop_table(table)

@@ -24,3 +24,8 @@ def upgrade() -> None:
             "target_key", "name", "features", name="uq_models_target_key_name_features"
         ),
     )
+
+
+def downgrade() -> None:
+    """Drop the models."""
+    op.drop_table("models")

@@ -1,4 +1,7 @@
-"""How `schema_0001.sqlite` was made: the first migration, and rows written with plain SQL."""
+"""Makes ``schema_NNNN.sqlite``: rows of the first schema in plain SQL, migrated to the newest one.
+
+`python tests/db/data/make_schema.py NNNN` is run once, when the schema is new.
+"""
 
 from __future__ import annotations
 
@@ -34,18 +37,26 @@ def _rows(connection: sqlite3.Connection) -> None:
     connection.executemany(insert, rows)
 
 
-def main(path: Path) -> None:
+def main(revision: str) -> None:
     """Write the file."""
+    path = Path(__file__).parent / f"schema_{revision}.sqlite"
+    if path.exists():
+        raise SystemExit(f"{path} is there already, and a stored database is never made again")
     sessions = Sessions(f"sqlite:///{path}")
     sessions.write(lambda connection: migrate(connection, "0001"))
     sessions.close()
     connection = sqlite3.connect(path)
     with connection:
         _rows(connection)
+    connection.close()
+    sessions = Sessions(f"sqlite:///{path}")
+    sessions.write(lambda connection: migrate(connection, revision))
+    sessions.close()
+    connection = sqlite3.connect(path)
     connection.execute("PRAGMA journal_mode=DELETE")
     connection.execute("VACUUM")
     connection.close()
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]))
+    main(sys.argv[1])
