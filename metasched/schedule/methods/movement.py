@@ -23,6 +23,12 @@ class Movement(Recorder):
         """Let a block write a cache, and copy the cache to the buffer behind the block's nest."""
         return self._do("cache_write", block, write_buffer_index, storage_scope)[0]
 
+    def cache_inplace(
+        self, block: Ref, read_buffer_index: int | str, storage_scope: str
+    ) -> tuple[Ref, ...]:
+        """Let a block that reads and writes a buffer work on a cache that copies fill and store."""
+        return self._do("cache_inplace", block, read_buffer_index, storage_scope)
+
     def reindex(self, block: Ref, buffer: str | Sequence[str | int]) -> Ref:
         """Give a block a cache of a buffer that is indexed by the block's own iterations."""
         given = buffer if isinstance(buffer, str) else tuple(buffer)
@@ -35,3 +41,15 @@ class Movement(Recorder):
         return self._do(
             "reindex_cache_read", block, read_buffer_index, storage_scope, tuple(index_map)
         )[0]  # fmt: skip
+
+    def read_at(
+        self, loop: Ref, block: Ref, read_buffer_index: int | str, storage_scope: str
+    ) -> Ref:
+        """Fill a cache in each iteration of a loop with the tile of a buffer that is read there."""
+        return self._do("read_at", loop, block, read_buffer_index, storage_scope)[0]
+
+    def write_at(
+        self, loop: Ref, block: Ref, write_buffer_index: int | str, storage_scope: str
+    ) -> Ref:
+        """Let blocks under a loop write a cache, which each iteration copies to its tile."""
+        return self._do("write_at", loop, block, write_buffer_index, storage_scope)[0]

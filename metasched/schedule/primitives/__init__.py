@@ -5,6 +5,7 @@ from __future__ import annotations
 from metasched.schedule.primitives import add_unit_loop as add_unit_loop
 from metasched.schedule.primitives import annotate as annotate
 from metasched.schedule.primitives import blockize as blockize
+from metasched.schedule.primitives import cache_inplace as cache_inplace
 from metasched.schedule.primitives import cache_read as cache_read
 from metasched.schedule.primitives import cache_write as cache_write
 from metasched.schedule.primitives import compute_at as compute_at
@@ -19,6 +20,7 @@ from metasched.schedule.primitives import get_loops as get_loops
 from metasched.schedule.primitives import get_output_blocks as get_output_blocks
 from metasched.schedule.primitives import get_producers as get_producers
 from metasched.schedule.primitives import parallel as parallel
+from metasched.schedule.primitives import read_at as read_at
 from metasched.schedule.primitives import reindex as reindex
 from metasched.schedule.primitives import reindex_cache_read as reindex_cache_read
 from metasched.schedule.primitives import reorder as reorder
@@ -32,4 +34,5 @@ from metasched.schedule.primitives import storage_align as storage_align
 from metasched.schedule.primitives import unannotate as unannotate
 from metasched.schedule.primitives import unroll as unroll
 from metasched.schedule.primitives import vectorize as vectorize
+from metasched.schedule.primitives import write_at as write_at
 from metasched.schedule.primitives.primitive import PRIMITIVES as PRIMITIVES

@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from metasched.analysis.dependence import Scope, direct_blocks
-from metasched.analysis.facts import Facts, Range
-from metasched.analysis.region import whole_box, whole_buffer
 from metasched.ir.expr import Buffer
 from metasched.ir.stmt import Block, Stmt
 from metasched.ir.walk import replace_buffers
@@ -19,6 +17,7 @@ from metasched.schedule.primitives.staging import (
     check_scope,
     rebuilt,
     top_statements,
+    touched_box,
 )
 from metasched.schedule.state import State, edit_stmt
 
@@ -58,7 +57,9 @@ def cache_read(
         raise buffer.error(state, "cache_read")
     cache = cache_of(state, buffer, storage_scope)
     readers = {b.name for b in scope.readers(buffer)}
-    copy = box_copy(cache.name, cache, buffer, _read_box(scope, buffer)).nest(state)
+    copy = box_copy(cache.name, cache, buffer, touched_box(scope.readers(buffer), buffer)).nest(
+        state
+    )
 
     def change(node: Stmt) -> Stmt:
         reading = isinstance(node, Block) and node.name in readers
@@ -94,17 +95,6 @@ def check_finished(scope: Scope, buffer: Buffer, readers: Sequence[Block]) -> Re
             hint = "stage buffers before moving blocks"
             return Refusal(rule, f"'{buffer.name}' written by '{late[0]}'", late[0], hint)
     return None
-
-
-def _read_box(scope: Scope, buffer: Buffer) -> tuple[Range, ...]:
-    """The box of a buffer that all blocks of the scope read."""
-    boxes = [whole_box(b, r) for b in scope.readers(buffer) for r in b.reads if r.buffer == buffer]
-    known, whole = Facts({}), whole_buffer(buffer)
-    total = boxes[0]
-    for box in boxes[1:]:
-        joined = known.hull(total, box)
-        total = tuple(pair or full for pair, full in zip(joined, whole, strict=True))
-    return total
 
 
 PRIMITIVES.register("cache_read", Primitive("cache_read", cache_read, output="block"))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from metasched.analysis.dependence import Scope, direct_blocks, domain_guards, reads
+from metasched.analysis.dependence import Scope, direct_blocks, reads
 from metasched.analysis.facts import Facts
 from metasched.analysis.region import whole_box
 from metasched.ir.expr import Buffer
@@ -16,6 +16,7 @@ from metasched.schedule.primitives.staging import (
     box_copy,
     cache_of,
     check_scope,
+    conditional,
     top_statements,
 )
 from metasched.schedule.state import State
@@ -54,7 +55,7 @@ def cache_write(
     """
     target = state.block(block, "cache_write")
     scope = Scope.of(state.scope(target))
-    region = _check(scope, target, write_buffer_index, storage_scope)
+    region = _check(state, scope, target, write_buffer_index, storage_scope)
     if isinstance(region, Refusal):
         raise region.error(state, "cache_write")
     buffer = region.buffer
@@ -64,7 +65,9 @@ def cache_write(
     return Staging(target, changed, cache, behind=copy).applied(state, scope.root), (cache.name,)
 
 
-def _check(scope: Scope, block: Block, which: int | str, storage_scope: str) -> Region | Refusal:
+def _check(
+    state: State, scope: Scope, block: Block, which: int | str, storage_scope: str
+) -> Region | Refusal:
     wrong = check_scope(storage_scope, block.name)
     region = wrong or accessed(block, which, writing=True)
     if isinstance(region, Refusal):
@@ -73,7 +76,7 @@ def _check(scope: Scope, block: Block, which: int | str, storage_scope: str) -> 
     indices = [low for low, _ in region.ranges]
     if (wrong := check_write(scope, block, region.buffer)) is not None:
         return wrong
-    if domain_guards(block)[1] or not Facts(own).is_dense(indices, own):
+    if conditional(state, block) or not Facts(own).is_dense(indices, own):
         given = f"'{region.buffer.name}' written at {', '.join(map(str, indices))}"
         return Refusal("a block that writes every element of a box", given, block.name)
     return region

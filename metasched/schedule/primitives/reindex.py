@@ -90,7 +90,7 @@ def _check(
     if isinstance(indices, Refusal):
         return indices
     if writing:
-        wrong = check_write(scope, block, buffer) or check_once(block, buffer, indices)
+        wrong = check_write(scope, block, buffer) or check_once(state, block, buffer, indices)
     else:
         wrong = check_finished(scope, buffer, (block,))
     if wrong is not None:

@@ -10,7 +10,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from metasched.analysis.access import with_regions
-from metasched.analysis.dependence import domain_guards
 from metasched.analysis.facts import Facts
 from metasched.ir.expr import Buffer, Expr, Load, Var
 from metasched.ir.stmt import Block, For, IterVar, Stmt, Store
@@ -25,7 +24,7 @@ from metasched.ir.walk import (
     walk,
 )
 from metasched.schedule.primitives.placement import Refusal
-from metasched.schedule.primitives.staging import Copy, Staging
+from metasched.schedule.primitives.staging import Copy, Staging, conditional
 from metasched.schedule.state import State
 
 
@@ -122,10 +121,12 @@ def used_iters(block: Block, *exprs: Expr) -> tuple[IterVar, ...]:
     return tuple(it for it in block.iters if it.var in used)
 
 
-def check_once(block: Block, buffer: Buffer, indices: Sequence[Expr]) -> Refusal | None:
+def check_once(
+    state: State, block: Block, buffer: Buffer, indices: Sequence[Expr]
+) -> Refusal | None:
     """Why a block may leave elements out or write them in several iterations, or None."""
     used = {it.var: it.extent for it in used_iters(block, *indices)}
-    if domain_guards(block)[1] or not Facts(used).is_one_to_one(indices, used):
+    if conditional(state, block) or not Facts(used).is_one_to_one(indices, used):
         given = f"'{buffer.name}' written at {', '.join(map(str, indices))}"
         rule = "a block that writes one element in each of its iterations"
         return Refusal(rule, given, block.name)

@@ -6,11 +6,12 @@ and lowering shrinks them to what is alive.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from metasched.analysis.dependence import direct_blocks
-from metasched.analysis.facts import Range
+from metasched.analysis.dependence import direct_blocks, domain_guards
+from metasched.analysis.facts import Facts, Range
+from metasched.analysis.region import whole_box, whole_buffer
 from metasched.ir.expr import (
     Buffer,
     Expr,
@@ -26,7 +27,7 @@ from metasched.ir.expr import (
 from metasched.ir.regions import element
 from metasched.ir.scopes import STORAGE
 from metasched.ir.simplify import Simplifier
-from metasched.ir.stmt import Block, For, IterVar, Region, Seq, Stmt, Store, seq
+from metasched.ir.stmt import Block, For, If, IterVar, Region, Seq, Stmt, Store, seq
 from metasched.schedule.primitives.placement import Refusal
 from metasched.schedule.state import State, edit_stmt
 
@@ -119,6 +120,22 @@ def accessed(block: Block, which: int | str, *, writing: bool = False) -> Region
     given = f"'{which}' of {known}" if isinstance(which, str) else f"{which} of {len(regions)}"
     verb = "writes" if writing else "reads"
     return Refusal(f"an index or the name of a buffer that the block {verb}", given, block.name)
+
+
+def conditional(state: State, block: Block) -> bool:
+    """Whether a block runs for a part of its iterations only."""
+    return bool(domain_guards(block)[1]) or any(isinstance(s, If) for s in state.ancestors(block))
+
+
+def touched_box(blocks: Iterable[Block], buffer: Buffer) -> tuple[Range, ...]:
+    """The box of a buffer that some blocks read or write."""
+    boxes = [whole_box(b, r) for b in blocks for r in (*b.reads, *b.writes) if r.buffer == buffer]
+    known, whole = Facts({}), whole_buffer(buffer)
+    total = boxes[0]
+    for box in boxes[1:]:
+        joined = known.hull(total, box)
+        total = tuple(pair or full for pair, full in zip(joined, whole, strict=True))
+    return total
 
 
 def top_statements(scope: Block) -> tuple[Stmt, ...]:
