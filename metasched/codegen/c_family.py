@@ -79,11 +79,6 @@ class CFamilyPrinter(ExprPrinter):
 
     def loop(self, loop: For) -> None:
         """Print a loop; the outermost parallel one shares its iterations between threads."""
-        if loop.kind == "thread":
-            raise CodegenError(
-                f"loop '{loop.var.name}' is bound to '{loop.thread}', which {self.dialect.name} "
-                "for a CPU does not have; use parallel"
-            )
         var, extent = self.name(loop.var.name), self.expr(loop.extent, 9)
         index = self.type(loop.var.dtype)
         outermost = loop.kind == "parallel" and not self._threaded

@@ -15,6 +15,7 @@ from metasched.ir.dtype import NAMES
 from metasched.ir.node import Node
 from metasched.ir.parser import parse
 from metasched.ir.printer import OPERATORS
+from metasched.ir.threads import THREAD_AXES
 
 EXPRESSIONS: Final[tuple[type[Node], ...]] = (
     expr.Var,
@@ -123,6 +124,7 @@ def _vocabulary() -> str:
         ("Binary operations", f"{signs}, {calls}"),
         ("Intrinsics", intrinsics),
         ("Loop kinds", _listed(get_args(stmt.LoopKind))),
+        ("Thread axes", _listed(THREAD_AXES)),
         ("Iteration variables", _listed(get_args(stmt.IterKind))),
         ("Dtypes", _listed(NAMES)),
     ]

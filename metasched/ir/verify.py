@@ -29,6 +29,7 @@ from metasched.ir.regions import leaves, misses
 from metasched.ir.scopes import SCOPES
 from metasched.ir.simplify import Simplifier
 from metasched.ir.stmt import Alloc, Block, For, If, IterVar, Program, Region, Seq, Stmt, Store
+from metasched.ir.threads import thread_conflicts
 from metasched.ir.walk import expr_children, free_vars, stores, walk, walk_expr
 
 
@@ -39,6 +40,7 @@ def verify(program: Program) -> None:
     sees its own and outer blocks' iteration variables, sizes and its inner loops. Extents are
     positive, bindings stay in their domain, regions cover accesses, accesses stay in their buffer.
     Reduce variables index no written element, and only blocks with reduce variables have an init.
+    Thread-bound loops of one kernel go together; see `metasched.ir.threads`.
 
     Raises:
         VerifyError: a rule is broken; one line, then the program with the place marked.
@@ -107,6 +109,8 @@ class _Verifier:
                 self._fail(f"parameter '{buffer.name}' has gaps; parameters are dense", buffer.name)
         scope = _Scope().declaring(*self._program.params)
         self._block(self._program.root, scope, root=True)
+        for conflict in thread_conflicts(self._program.root):
+            self._fail(f"expected {conflict.rule}, got {conflict.given}", conflict.at)
 
     def _fail(self, message: str, mark: str) -> NoReturn:
         raise VerifyError(f"{message}\n{print_program(self._program, mark=mark)}")

@@ -13,8 +13,8 @@ from typing import Final
 from metasched.errors import CodegenError
 from metasched.ir.expr import Buffer, Expr, Var
 from metasched.ir.scopes import CPU_MEMORY
-from metasched.ir.stmt import Program, Stmt
-from metasched.ir.walk import blocks, walk_expr
+from metasched.ir.stmt import For, Program, Stmt
+from metasched.ir.walk import blocks, walk, walk_expr
 from metasched.lower.blocks import lower_blocks
 from metasched.lower.buffers import place_buffers
 from metasched.lower.flatten import flat_buffer, flatten
@@ -76,6 +76,7 @@ def lower(program: Program, target: Machine) -> Lowered:
         CodegenError: the program has what the target cannot do; the message says what.
     """
     _check_memory(program)
+    _check_threads(program)
     scope = Scope(program, target)
     return run_passes(program, scope, PASSES)
 
@@ -88,6 +89,15 @@ def _check_memory(program: Program) -> None:
                     f"buffer '{buffer.name}' lives in '{buffer.scope}' memory, which a CPU does "
                     f"not have; set_scope to one of {', '.join(sorted(CPU_MEMORY))}"
                 )
+
+
+def _check_threads(program: Program) -> None:
+    for loop in walk(program.root):
+        if isinstance(loop, For) and loop.kind == "thread":
+            raise CodegenError(
+                f"loop '{loop.var.name}' is bound to '{loop.thread}', which a CPU does not have; "
+                "use parallel"
+            )
 
 
 def run_passes(program: Program, scope: Scope, passes: tuple[Pass, ...]) -> Lowered:

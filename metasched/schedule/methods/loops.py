@@ -52,6 +52,10 @@ class Loops(Recorder):
         """Run the iterations of a loop in the lanes of vectors."""
         self._do("vectorize", loop)
 
+    def bind(self, loop: Ref, thread_axis: str) -> None:
+        """Bind a loop to a thread axis of a GPU."""
+        self._do("bind", loop, thread_axis)
+
     def unroll(self, loop: Ref) -> None:
         """Write the iterations of a loop out one after the other."""
         self._do("unroll", loop)

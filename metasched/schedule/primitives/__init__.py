@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from metasched.schedule.primitives import add_unit_loop as add_unit_loop
 from metasched.schedule.primitives import annotate as annotate
+from metasched.schedule.primitives import bind as bind
 from metasched.schedule.primitives import blockize as blockize
 from metasched.schedule.primitives import cache_inplace as cache_inplace
 from metasched.schedule.primitives import cache_read as cache_read

@@ -6,10 +6,10 @@ Every question has an answer of one kind: None when all is well, else what was f
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
-from metasched.analysis.dependence import direct_blocks, driven
-from metasched.ir.expr import Expr, Var, int_value
+from metasched.analysis.dependence import Scope, direct_blocks, driven
+from metasched.ir.expr import Binary, Const, Expr, Var, int_value
 from metasched.ir.simplify import Simplifier
 from metasched.ir.stmt import Block, For
 from metasched.ir.walk import free_vars
@@ -55,17 +55,51 @@ def why_not_orderless(loop: For) -> str | None:
     return None
 
 
-def why_not_independent(state: State, loop: For) -> str | None:
+def why_not_affine(state: State, loop: For) -> str | None:
+    """Why a binding that uses a loop is not a sum of multiples, quotients and remainders."""
+    loops = {other.var for other in state.tree.loops.values()}
+    for block in direct_blocks(loop.body):
+        for it in block.iters:
+            if loop.var in free_vars(it.binding) and not _is_affine(it.binding, loops):
+                return f"{it.binding}, to which block '{block.name}' binds '{it.var.name}'"
+    return None
+
+
+def _is_affine(expr: Expr, loops: Collection[Var]) -> bool:
+    match expr:
+        case Var() | Const():
+            return True
+        case Binary(op="add" | "sub", a=a, b=b):
+            return _is_affine(a, loops) and _is_affine(b, loops)
+        case Binary(op="mul", a=a, b=b):
+            fixed = free_vars(a).isdisjoint(loops) or free_vars(b).isdisjoint(loops)
+            return fixed and _is_affine(a, loops) and _is_affine(b, loops)
+        case Binary(op="floordiv" | "floormod", a=a, b=b):
+            return free_vars(b).isdisjoint(loops) and _is_affine(a, loops)
+        case _:
+            return free_vars(expr).isdisjoint(loops)
+
+
+def why_not_independent(state: State, loop: For, *, across: bool = False) -> str | None:
     """Why the iterations of a loop cannot run at the same time.
 
     Each block inside may use the loop for spatial iterations only. Where its result is known
     outside of the loop, the iterations must write different elements, or, unless the block
     accumulates, the same values.
+
+    Args:
+        state: where the loop is.
+        loop: the loop.
+        across: whether iterations that together reduce to one result will do too.
     """
     if is_unit(loop):
         return None
     for block in direct_blocks(loop.body):
         kinds = {it.kind: it for it in block.iters if loop.var in free_vars(it.binding)}
+        if across and [*kinds] == ["reduce"]:
+            if given := Scope.of(state.scope(loop)).why_not_reduction(block):
+                return given
+            continue
         if wrong := kinds.get("reduce") or kinds.get("opaque"):
             return (
                 f"block '{block.name}', whose {wrong.kind} iteration '{wrong.var.name}' it drives"

@@ -27,6 +27,7 @@ from metasched.ir.expr import (
     minimum,
 )
 from metasched.ir.stmt import Block, For, IterVar, Region, Seq, Stmt, seq
+from metasched.ir.threads import thread_conflicts
 from metasched.ir.walk import free_vars, substitute
 from metasched.schedule.primitives.primitive import refused
 from metasched.schedule.state import State
@@ -140,6 +141,17 @@ def facts(state: State) -> Facts:
     for block in state.tree.blocks.values():
         ranges.update((it.var, it.extent) for it in block.iters)
     return Facts(ranges, state.tiles)
+
+
+def check_threads(state: State, new: State, primitive: str) -> None:
+    """Refuse a new state in which thread-bound loops of a kernel do not go together.
+
+    Raises:
+        ScheduleError: they do not.
+    """
+    if any(loop.kind == "thread" for loop in new.tree.loops.values()):
+        for conflict in thread_conflicts(new.program.root):
+            raise refused(state, primitive, conflict.rule, conflict.given, at=conflict.at)
 
 
 def insertion(
@@ -315,5 +327,6 @@ def relocate(move: Move, nest: Nest, position: int, primitive: str) -> State:
     children = loop.body.stmts if isinstance(loop.body, Seq) else (loop.body,)
     body = seq(*children[:position], nest.stmt(), *children[position:])
     new = state.replace(loop, replace(loop, body=body))
+    check_threads(move.state, new, primitive)
     gone = move.state.tree.loops.keys() - new.tree.loops.keys()
     return new.without(primitive, *gone) if gone else new

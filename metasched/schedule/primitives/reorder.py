@@ -7,7 +7,7 @@ from metasched.errors import ScheduleError
 from metasched.ir.stmt import Block, For, Stmt
 from metasched.ir.walk import free_vars
 from metasched.schedule.primitives.loop_nest import is_unit, why_not_orderless
-from metasched.schedule.primitives.placement import facts
+from metasched.schedule.primitives.placement import check_threads, facts
 from metasched.schedule.primitives.primitive import PRIMITIVES, Primitive, refused
 from metasched.schedule.state import State, with_body
 
@@ -28,6 +28,7 @@ def reorder(state: State, *ordered_loops: str) -> tuple[State, tuple[str, ...]]:
         - the loops lie on one chain, in which each loop holds nothing but the next
         - no extent depends on a loop that would come to stand inside
         - no block below has opaque iterations
+        - thread-bound loops still go together, as `bind` requires
         - no reduction is repeated by loops that would come to stand inside its reduce loops
 
     ::
@@ -47,7 +48,9 @@ def reorder(state: State, *ordered_loops: str) -> tuple[State, tuple[str, ...]]:
     body: Stmt = chain[-1].body
     for loop in reversed(order):
         body = with_body(loop, body)
-    return state.replace(chain[0], body), ()
+    new = state.replace(chain[0], body)
+    check_threads(state, new, "reorder")
+    return new, ()
 
 
 def _chain(state: State, wanted: list[For]) -> list[For]:

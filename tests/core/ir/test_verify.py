@@ -145,3 +145,18 @@ def f(a: Buffer((8,), "float32"), b: Buffer((8,), "float32")):
     missing = text.replace("            reads(a[v_i * 4:v_i * 4 + 4])\n", "", 1)
     with pytest.raises(VerifyError, match="'outer' does not name 'a' in its regions"):
         verify(parse(missing))
+
+
+@pytest.mark.parametrize(
+    ("edits", "message"),
+    [
+        ([("serial(5)", 'thread(5, axis="warp")')], r"a thread axis \(blockIdx.x, .*got 'warp'"),
+        (
+            [(f"serial({n})", f'thread({n}, axis="threadIdx.x")') for n in (4, 5)],
+            "one extent of all loops on 'threadIdx.x' in a kernel, got 5 of 'j' and 4 of 'i'",
+        ),
+    ],
+)
+def test_thread_bound_loops_go_together(edits: list[tuple[str, str]], message: str) -> None:
+    with pytest.raises(VerifyError, match=message):
+        verify(changed(*edits))
