@@ -221,9 +221,7 @@ def fit(batch: Batch, options: TreeOptions, seed: int, base: Any = None) -> Any:
     import xgboost as xgb
 
     options = _for_count(options, len(batch.log_s))
-    data = xgb.QuantileDMatrix(
-        batch.features, base_margin=np.zeros(len(batch.owner)), max_bin=64, nthread=1
-    )
+    data = xgb.QuantileDMatrix(batch.features, max_bin=64, nthread=1)
 
     def objective(margin: NDArray[Any], _: Any) -> tuple[Floats, Floats]:
         return gradients(batch, margin.astype(np.float64))

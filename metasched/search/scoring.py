@@ -7,6 +7,7 @@ from typing import final
 import numpy as np
 
 from metasched.cost.model import AbstractCostModel, Sample
+from metasched.search.evaluations import Evaluations
 from metasched.search.history import Measured
 from metasched.search.population import Book, Population
 from metasched.search.problem import Floats, Ints
@@ -24,6 +25,7 @@ class Scorer:
     def __init__(self, book: Book, model: AbstractCostModel) -> None:
         self.book = book
         self.model = model
+        self._evaluations = Evaluations(book)
         self.scored = 0
         self.invalid = 0
 
@@ -53,7 +55,7 @@ class Scorer:
 
     def _one(self, number: int, rows: Ints) -> Floats:
         structure = self.book[number]
-        seen = structure.evaluate(np.ascontiguousarray(rows[:, : len(structure.tables)]))
+        seen = self._evaluations(number, np.ascontiguousarray(rows[:, : len(structure.tables)]))
         valid = seen.valid
         self.scored += len(rows)
         self.invalid += len(rows) - int(valid.sum())
