@@ -1,0 +1,60 @@
+"""Steps of the primitives on loops."""
+
+from __future__ import annotations
+
+import random
+from functools import partial
+
+from metasched.schedule.schedule import Schedule
+from metasched.trace.instruction import Ref
+from tests.core.schedule.steps.step import Proposal, Step, a_block, a_loop, loops_of
+
+
+def split(rng: random.Random, sch: Schedule) -> Proposal:
+    loop = a_loop(rng, sch)
+    if rng.random() < 0.4:
+        return partial(sch.split, loop, sch.sample_perfect_tile(loop, rng.randint(1, 3)))
+    factors: list[int | None] = [rng.randint(1, 5) for _ in range(rng.randint(1, 2))]
+    if rng.random() < 0.9:
+        factors.insert(rng.randint(0, len(factors)), None)
+    return partial(sch.split, loop, factors)
+
+
+def fuse(rng: random.Random, sch: Schedule) -> Proposal:
+    loops = loops_of(sch, a_block(rng, sch))
+    start = rng.randrange(len(loops))
+    return partial(sch.fuse, *loops[start : start + rng.randint(1, 3)])
+
+
+def reorder(rng: random.Random, sch: Schedule) -> Proposal:
+    loops = loops_of(sch, a_block(rng, sch), 2)
+    chosen: list[Ref] = rng.sample(loops, rng.randint(1, len(loops)))
+    return partial(sch.reorder, *chosen)
+
+
+def add_unit_loop(rng: random.Random, sch: Schedule) -> Proposal:
+    return partial(sch.add_unit_loop, a_loop(rng, sch) if rng.random() < 0.5 else a_block(rng, sch))
+
+
+def parallel(rng: random.Random, sch: Schedule) -> Proposal:
+    return partial(sch.parallel, a_loop(rng, sch))
+
+
+def vectorize(rng: random.Random, sch: Schedule) -> Proposal:
+    loops = loops_of(sch, a_block(rng, sch))
+    return partial(sch.vectorize, loops[-1] if rng.random() < 0.8 else rng.choice(loops))
+
+
+def unroll(rng: random.Random, sch: Schedule) -> Proposal:
+    return partial(sch.unroll, a_loop(rng, sch))
+
+
+STEPS = (
+    Step("add_unit_loop", add_unit_loop, 1),
+    Step("fuse", fuse),
+    Step("parallel", parallel),
+    Step("reorder", reorder, 3),
+    Step("split", split, 4),
+    Step("unroll", unroll, 1),
+    Step("vectorize", vectorize),
+)
