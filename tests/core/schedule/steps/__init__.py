@@ -3,11 +3,10 @@
 The random tests pick a `Step` again and again and try what it proposes. To cover a primitive, add
 to the module of its family (a new module is one more line here)::
 
-    def storage_align(rng: random.Random, sch: Schedule) -> Proposal:
-        block = a_block(rng, sch)
-        return partial(sch.storage_align, block, 0, rng.randrange(-1, 3), rng.choice([4, 16]), 1)
+    def split(rng: random.Random, sch: Schedule) -> Proposal:
+        return partial(sch.split, a_loop(rng, sch), [None, rng.randint(0, 5)])
 
-    STEPS = (Step("storage_align", storage_align),)
+    STEPS = (Step("split", split),)
 
 A step should often be legal and sometimes not: arguments out of range, loops of other blocks, what
 was parallelised before. It may prepare the ground with other primitives (`tensorize` splits the
@@ -21,6 +20,7 @@ from __future__ import annotations
 from tests.core.schedule.steps import (
     lookup,
     loops,
+    memory,
     movement,
     notes,
     placement,
@@ -32,6 +32,7 @@ from tests.core.schedule.steps.step import Step
 STEPS: tuple[Step, ...] = (
     *lookup.STEPS,
     *loops.STEPS,
+    *memory.STEPS,
     *movement.STEPS,
     *notes.STEPS,
     *placement.STEPS,
