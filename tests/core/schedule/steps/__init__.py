@@ -18,6 +18,7 @@ that it succeeds somewhere; see `step` for the pickers.
 from __future__ import annotations
 
 from tests.core.schedule.steps import (
+    intrin,
     lookup,
     loops,
     memory,
@@ -30,6 +31,7 @@ from tests.core.schedule.steps import (
 from tests.core.schedule.steps.step import Step
 
 STEPS: tuple[Step, ...] = (
+    *intrin.STEPS,
     *lookup.STEPS,
     *loops.STEPS,
     *memory.STEPS,

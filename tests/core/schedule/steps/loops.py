@@ -32,6 +32,15 @@ def reorder(rng: random.Random, sch: Schedule) -> Proposal:
     return partial(sch.reorder, *chosen)
 
 
+def reorder_block_iter_var(rng: random.Random, sch: Schedule) -> Proposal:
+    block = a_block(rng, sch)
+    order = list(range(len(sch.get(block).iters)))
+    rng.shuffle(order)
+    if order and rng.random() < 0.1:
+        order.append(order[0])
+    return partial(sch.reorder_block_iter_var, block, order)
+
+
 def add_unit_loop(rng: random.Random, sch: Schedule) -> Proposal:
     return partial(sch.add_unit_loop, a_loop(rng, sch) if rng.random() < 0.5 else a_block(rng, sch))
 
@@ -54,6 +63,7 @@ STEPS = (
     Step("fuse", fuse),
     Step("parallel", parallel),
     Step("reorder", reorder, 3),
+    Step("reorder_block_iter_var", reorder_block_iter_var, 1),
     Step("split", split, 4),
     Step("unroll", unroll, 1),
     Step("vectorize", vectorize),
