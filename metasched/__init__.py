@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from metasched.database import Database as Database
     from metasched.database import TuningRecord as TuningRecord
     from metasched.database import open_database as open_database
+    from metasched.database import using as using
     from metasched.errors import MetaschedError as MetaschedError
     from metasched.ir.stmt import Program as Program
     from metasched.schedule.schedule import Schedule as Schedule
@@ -46,6 +47,7 @@ _HOME = {
     "compile": "metasched.compiling",
     "open_database": "metasched.database",
     "tune": "metasched.tuning",
+    "using": "metasched.database",
 }
 _MODULES = ("ops", "te")
 

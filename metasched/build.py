@@ -86,12 +86,12 @@ def build_reference(candidate: Candidate, out_dir: str) -> BuildOutput:
 
 def compile_source(source: CSource, program: Program, target: Target, out_dir: str) -> Artefact:
     """Compile printed C into ``out_dir``; an artefact that exists already is reused."""
-    flags = c_flags(target)
-    key = "\n".join((describe_toolchain(), *flags, source.text))
-    digest = hashlib.sha256(key.encode()).hexdigest()[:32]
+    digest = source_hash(source, target)
     path = Path(out_dir) / f"{digest}.so"
     if not path.exists():
-        compile_shared(source.text, toolchain=find_toolchain(), flags=flags, out_path=path)
+        compile_shared(
+            source.text, toolchain=find_toolchain(), flags=c_flags(target), out_path=path
+        )
     return Artefact(
         path=str(path),
         entry=source.entry,
@@ -100,6 +100,12 @@ def compile_source(source: CSource, program: Program, target: Target, out_dir: s
         workspace_bytes=source.workspace_bytes,
         flops=_flops(program),
     )
+
+
+def source_hash(source: CSource, target: Target) -> str:
+    """The hash of printed C with the compiler and its flags: what an artefact is known by."""
+    key = "\n".join((describe_toolchain(), *c_flags(target), source.text))
+    return hashlib.sha256(key.encode()).hexdigest()[:32]
 
 
 def arg_specs(program: Program) -> tuple[ArgSpec, ...]:

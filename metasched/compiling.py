@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from statistics import median
@@ -11,20 +12,26 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from metasched.build import SYMBOLIC, compile_source
+from metasched.build import SYMBOLIC, compile_source, source_hash
 from metasched.codegen import emit
-from metasched.database import AbstractDatabase, TuningRecord, open_database
-from metasched.errors import UsageError
+from metasched.database import (
+    AbstractDatabase,
+    Equality,
+    TuningRecord,
+    current,
+    open_database,
+)
+from metasched.database.spelling import scheduled_as
+from metasched.errors import DatabaseError, UsageError, suggest
 from metasched.ir.expr import Var, int_value
+from metasched.ir.parser import parse
 from metasched.ir.stmt import Program
 from metasched.lower import lower
 from metasched.measure.kernel import ALIGNMENT, LoadedKernel
 from metasched.measure.records import ArgSpec, Artefact
-from metasched.schedule.replay import replay
 from metasched.space.default_schedule import default_schedule
 from metasched.target import Target
 from metasched.target.cache import cache_dir
-from metasched.trace.trace import Trace
 
 Array = npt.NDArray[Any]
 
@@ -40,6 +47,7 @@ class Kernel:
         record: the tuning record it was built from; None when the default schedule was used.
         target: what it was built for.
         artefact: the shared library.
+        equality: how the program of the record is equal to this one; None without a record.
     """
 
     program: Program
@@ -48,6 +56,7 @@ class Kernel:
     record: TuningRecord | None
     target: Target
     artefact: Artefact = field(repr=False)
+    equality: Equality | None = None
 
     def __call__(self, *inputs: Array, out: Array | Sequence[Array] | None = None) -> Any:
         """Compute the outputs.
@@ -124,17 +133,22 @@ def compile(  # noqa: A001
     program: Program,
     target: str | Target = "cpu",
     database: str | AbstractDatabase | None = None,
+    equality: str | Equality = Equality.STRUCTURAL,
 ) -> Kernel:
     """Compile a program with the best schedule on record for the target.
 
     Args:
         program: the program.
         target: what to compile for.
-        database: URL of a tuning database, or an open one. Without a record of the program the
-            default schedule is used and ``kernel.record`` is None.
+        database: URL of a tuning database, or an open one; that of `metasched.using` when None.
+            Without a record of the program the default schedule is used and ``kernel.record`` is
+            None.
+        equality: how far to look for a record: "structural", "ignore-constants" or "anchor-block".
+            ``kernel.equality`` says how the program of the record is equal to this one.
 
     Raises:
-        UsageError: no program, or no such target or URL scheme.
+        UsageError: no program, or no such target, URL scheme or equality.
+        DatabaseError: the database is a snapshot, and the kernel is not the one that it locks.
         ToolchainError: no C compiler; the message says what to install.
     """
     if not isinstance(program, Program):  # pyright: ignore[reportUnnecessaryIsInstance]
@@ -143,27 +157,45 @@ def compile(  # noqa: A001
             "make one with te.program or metasched.ops"
         )
     goal = Target.parse(target)
-    record = _lookup(program, goal, database)
-    if record is None:
-        scheduled = default_schedule(program, goal).program
-    else:
-        scheduled = replay(Trace.from_json(record.trace), program).program
+    with _opened(database) as opened:
+        found = None if opened is None else opened.apply(program, goal, _equality(equality))
+        if found is not None and opened is not None and opened.is_locked:
+            _check_locked(found.record, goal)
+    scheduled = default_schedule(program, goal).program if found is None else found.program
     source = emit(lower(scheduled, goal), goal)
     folder = cache_dir() / "kernels"
     folder.mkdir(exist_ok=True)
     artefact = compile_source(source, program, goal, str(folder))
-    return Kernel(program, scheduled, source.text, record, goal, artefact)
+    record, kind = (None, None) if found is None else (found.record, found.equality)
+    return Kernel(program, scheduled, source.text, record, goal, artefact, kind)
 
 
-def _lookup(
-    program: Program, target: Target, database: str | AbstractDatabase | None
-) -> TuningRecord | None:
-    if database is None:
-        return None
-    if isinstance(database, AbstractDatabase):
-        return database.best(program, target)
-    with open_database(database) as opened:
-        return opened.best(program, target)
+@contextmanager
+def _opened(given: str | AbstractDatabase | None) -> Generator[AbstractDatabase | None]:
+    if given is None or isinstance(given, AbstractDatabase):
+        yield given or current()
+        return
+    with open_database(given) as opened:
+        yield opened
+
+
+def _equality(name: str | Equality) -> Equality:
+    known = [str(equality) for equality in Equality]
+    if str(name) not in known:
+        raise UsageError(f"unknown equality '{name}'{suggest(str(name), known)}")
+    return Equality(name)
+
+
+def _check_locked(record: TuningRecord, target: Target) -> None:
+    """Refuse a locked record that would not give the kernel that was measured."""
+    program = parse(record.workload.text)
+    source = emit(lower(scheduled_as(record, program), target), target)
+    if source_hash(source, target) != record.source_hash:
+        raise DatabaseError(
+            f"the snapshot locks kernel {record.source_hash[:12]} of '{record.workload.name}', but"
+            f" this metasched and {target.toolchain} make {source_hash(source, target)[:12]} of its"
+            " schedule; verify the database it was made from, and write it again"
+        )
 
 
 @lru_cache(maxsize=256)

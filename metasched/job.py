@@ -33,6 +33,7 @@ from metasched.measure.records import (
     RunResult,
     Status,
 )
+from metasched.measure.statistics import relative_half_width
 from metasched.measure.workers import AbstractWorkers
 from metasched.search.budget import AbstractTaskScheduler
 from metasched.search.records import Candidate, Outcome, Result
@@ -348,6 +349,8 @@ class Job:
                 "seed": self._seed,
                 "tolerance": run.tolerance,
                 "max_error": run.max_error,
+                "toolchain": self._target.toolchain,
+                "noise": relative_half_width(run.samples_s) if run.samples_s else None,
             }
         return TuningRecord(
             workload=task.workload,

@@ -221,7 +221,12 @@ def _task(program: Program, weight: float, setup: _Setup, database: AbstractData
         STRATEGIES[setup.strategy](settings),
         seed=setup.seed,
         task=task_name(workload, setup.target),
-        known=[known for record in records if (known := _known(record)) is not None],
+        known=[
+            known
+            # Traces name blocks, so those of another spelling of the program do not replay on it.
+            for record in records
+            if record.workload.text == workload.text and (known := _known(record)) is not None
+        ],
     )
     measured = [record for record in records if record.status not in _NOT_COUNTED]
     times = [r.time_s for r in measured if r.is_servable and r.time_s is not None]

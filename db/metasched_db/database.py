@@ -13,6 +13,7 @@ from sqlalchemy import ColumnElement, Connection, select
 
 from metasched.database import AbstractDatabase, JobRecord, Stats, TuningRecord, Workload
 from metasched.database.database import BATCH, ProgramOrHash, workload_hash
+from metasched.database.equality import Equality
 from metasched.database.records import now
 from metasched.database.refusals import check_count, unknown_job
 from metasched.measure.records import Status
@@ -103,6 +104,10 @@ class SqlDatabase(AbstractDatabase):
         query = select(WorkloadRow.hash, WorkloadRow.name, WorkloadRow.text)
         rows = self._rows(query.order_by(WorkloadRow.id))
         return tuple(Workload(row.hash, row.name, row.text) for row in rows)
+
+    def workloads_like(self, equality: Equality, key: str) -> tuple[Workload, ...]:
+        rows = self._rows(statements.workloads_like(str(equality), key))
+        return tuple(Workload(*row) for row in rows)
 
     def targets(self, program: ProgramOrHash) -> tuple[Target, ...]:
         with_records = select(RecordRow.target_id).where(*_matching(program, None))

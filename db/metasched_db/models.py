@@ -61,6 +61,29 @@ class WorkloadRow(Base):
     text: Mapped[str] = mapped_column(Text)
 
 
+class VariantRow(Base):
+    """Another spelling of a workload's program, which some records were tuned on."""
+
+    __tablename__ = "variants"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    digest: Mapped[str] = mapped_column(Text, unique=True)
+    name: Mapped[str] = mapped_column(Text)
+    text: Mapped[str] = mapped_column(Text)
+
+
+class WorkloadKeyRow(Base):
+    """A key of a workload under a looser equality than that of its hash."""
+
+    __tablename__ = "workload_keys"
+
+    workload_id: Mapped[int] = mapped_column(ForeignKey("workloads.id"), primary_key=True)
+    equality: Mapped[str] = mapped_column(Text, primary_key=True)
+    key: Mapped[str] = mapped_column(Text)
+
+    __table_args__ = (Index("ix_workload_keys_key", "key"),)
+
+
 class TargetRow(Base):
     """A target: its key, and all its fields as JSON text."""
 
@@ -87,7 +110,9 @@ class JobRow(Base):
 class RecordRow(Base):
     """A candidate. ``time_s`` is the median sample where the record may be served, else null.
 
-    ``samples_s``, ``evidence`` and ``timers`` are JSON text.
+    ``samples_s``, ``evidence``, ``timers`` and ``sources`` are JSON text. ``variant_id`` names the
+    spelling of the program that the trace replays on, where it is not the workload's; it is no
+    declared foreign key, since SQLite cannot add one to a table that exists.
     """
 
     __tablename__ = "records"
@@ -107,6 +132,11 @@ class RecordRow(Base):
     source_hash: Mapped[str] = mapped_column(Text)
     created_at: Mapped[datetime] = mapped_column(UtcDateTime)
     format_version: Mapped[int]
+    variant_id: Mapped[int | None]
+    trust: Mapped[str] = mapped_column(Text, server_default="unverified")
+    trust_note: Mapped[str] = mapped_column(Text, server_default="")
+    verified_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    sources: Mapped[str] = mapped_column(Text, server_default="{}")
 
     __table_args__ = (
         UniqueConstraint("workload_id", "target_id", "program_hash"),

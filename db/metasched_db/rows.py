@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import json
 from functools import lru_cache
+from hashlib import sha256
 from typing import Any, TypeAlias
 
 from sqlalchemy import Row
 
-from metasched.database import JobRecord, JobStatus, TuningRecord, Workload
+from metasched.database import JobRecord, JobStatus, Trust, TuningRecord, Workload
 from metasched.measure.records import Status
 from metasched.target import Target
 
 AnyRow: TypeAlias = "Row[*tuple[Any, ...]]"
 
 
-def record_values(record: TuningRecord, workload_id: int, target_id: int) -> dict[str, Any]:
+def record_values(
+    record: TuningRecord, workload_id: int, target_id: int, variant_id: int | None
+) -> dict[str, Any]:
     """Return the columns of a record, without its id."""
     return {
         "workload_id": workload_id,
@@ -32,13 +35,18 @@ def record_values(record: TuningRecord, workload_id: int, target_id: int) -> dic
         "source_hash": record.source_hash,
         "created_at": record.created_at,
         "format_version": record.format_version,
+        "variant_id": variant_id,
+        "trust": str(record.trust),
+        "trust_note": record.trust_note,
+        "verified_at": record.verified_at,
+        "sources": json.dumps(dict(record.sources)),
     }
 
 
 def record_of(row: AnyRow) -> TuningRecord:
     """Return the record in a row of `statements.joined`."""
     return TuningRecord(
-        workload=Workload(row.workload_hash, row.workload_name, row.workload_text),
+        workload=_workload_of(row),
         target=target_of(row.target_fields),
         trace=row.trace,
         program_hash=row.program_hash,
@@ -51,7 +59,22 @@ def record_of(row: AnyRow) -> TuningRecord:
         job_id=row.job_id,
         created_at=row.created_at,
         format_version=row.format_version,
+        trust=Trust(row.trust),
+        trust_note=row.trust_note,
+        verified_at=row.verified_at,
+        sources={name: tuple(samples) for name, samples in json.loads(row.sources).items()},
     )
+
+
+def _workload_of(row: AnyRow) -> Workload:
+    if row.variant_id is None:
+        return Workload(row.workload_hash, row.workload_name, row.workload_text)
+    return Workload(row.workload_hash, row.variant_name, row.variant_text)
+
+
+def variant_digest(workload: Workload) -> str:
+    """Return what tells one spelling of a workload from all others."""
+    return sha256(f"{workload.hash}\0{workload.name}\0{workload.text}".encode()).hexdigest()
 
 
 @lru_cache(maxsize=256)

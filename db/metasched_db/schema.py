@@ -23,10 +23,11 @@ from sqlalchemy import (
 from sqlalchemy.exc import OperationalError, ProgrammingError
 
 from metasched.errors import DatabaseError, UsageError, suggest
+from metasched_db.migrations.views_0003 import create_views
 from metasched_db.models import Base
 from metasched_db.session import Sessions
 
-HEAD = "0002"
+HEAD = "0003"
 """The newest migration; a test compares it with the folder of migrations."""
 
 _LOCK = 7_365_142  # an arbitrary number that names the creation of tables on a server
@@ -129,5 +130,6 @@ def _create(connection: Connection, tables: list[str], label: str) -> None:
             " give metasched a database of its own"
         )
     Base.metadata.create_all(connection)
+    create_views(connection)
     _VERSION.create(connection)
     connection.execute(insert(_VERSION).values(version_num=HEAD))

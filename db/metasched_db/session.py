@@ -29,6 +29,7 @@ PATIENCE_S = 120.0
 """How long a call is tried again before a lock, or a server that is away, is an error."""
 
 _FIRST_WAIT_S = 0.01
+_COLLISIONS = 16
 _LONGEST_WAIT_S = 2.0
 _PASSING = ("locked", "busy", "deadlock", "serialize", "starting up", "shutting down")
 _RANDOM = random.Random()
@@ -75,13 +76,15 @@ class Sessions:
         if self._closed:
             raise closed(self.label)
         deadline_s = time.monotonic() + PATIENCE_S
-        longest_s = _FIRST_WAIT_S
+        longest_s, collisions = _FIRST_WAIT_S, 0
         while True:
             try:
                 result = _once(engine, work)
             except SQLAlchemyError as error:
                 may_pass = _may_pass(error) or (self._was_connected and _is_away(error))
-                if not may_pass or time.monotonic() > deadline_s:
+                # Another writer is first with a row so many times only if it is no other writer.
+                collisions += isinstance(error, IntegrityError)
+                if not may_pass or time.monotonic() > deadline_s or collisions > _COLLISIONS:
                     raise self._error(error) from error
             else:
                 self._was_connected = True

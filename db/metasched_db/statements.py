@@ -19,7 +19,14 @@ from sqlalchemy import (
 )
 
 from metasched.measure.records import Status
-from metasched_db.models import JobRow, RecordRow, TargetRow, WorkloadRow
+from metasched_db.models import (
+    JobRow,
+    RecordRow,
+    TargetRow,
+    VariantRow,
+    WorkloadKeyRow,
+    WorkloadRow,
+)
 
 Query: TypeAlias = "Select[*tuple[Any, ...]]"
 
@@ -32,6 +39,8 @@ RECORD_COLUMNS = (
     WorkloadRow.hash.label("workload_hash"),
     WorkloadRow.name.label("workload_name"),
     WorkloadRow.text.label("workload_text"),
+    VariantRow.name.label("variant_name"),
+    VariantRow.text.label("variant_text"),
     TargetRow.key.label("target_key"),
     TargetRow.fields.label("target_fields"),
 )
@@ -53,6 +62,7 @@ def joined() -> Query:
         select(*RECORD_COLUMNS)
         .join(WorkloadRow, WorkloadRow.id == RecordRow.workload_id)
         .join(TargetRow, TargetRow.id == RecordRow.target_id)
+        .outerjoin(VariantRow, VariantRow.id == RecordRow.variant_id)
     )
 
 
@@ -132,3 +142,13 @@ def all_but_fastest(keep: int) -> Delete:
     )
     kept = select(ranked.c.id).where(ranked.c.rank <= keep)
     return delete(RecordRow).where(RecordRow.id.not_in(kept))
+
+
+def workloads_like(equality: str, key: str) -> Query:
+    """Select the workloads that have a key under a looser equality."""
+    return (
+        select(WorkloadRow.hash, WorkloadRow.name, WorkloadRow.text)
+        .join(WorkloadKeyRow, WorkloadKeyRow.workload_id == WorkloadRow.id)
+        .where(WorkloadKeyRow.key == key, WorkloadKeyRow.equality == equality)
+        .order_by(WorkloadRow.id)
+    )

@@ -3,16 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from sqlalchemy import Connection, and_, bindparam, insert, select, update
 
-from metasched.database import TuningRecord
+from metasched.database import TuningRecord, Workload
+from metasched.database.equality import loose_keys
 from metasched.database.records import merge_records
 from metasched.database.refusals import unknown_job
 from metasched_db import statements
-from metasched_db.models import Base, JobRow, RecordRow, TargetRow, WorkloadRow
-from metasched_db.rows import record_of, record_values, target_values
+from metasched_db.models import (
+    Base,
+    JobRow,
+    RecordRow,
+    TargetRow,
+    VariantRow,
+    WorkloadKeyRow,
+    WorkloadRow,
+)
+from metasched_db.rows import record_of, record_values, target_values, variant_digest
 
 _Key = tuple[int, int, str]
 """A candidate: row ids of its workload and target, and its program hash."""
@@ -21,19 +31,42 @@ _Key = tuple[int, int, str]
 def write_batch(connection: Connection, records: Collection[TuningRecord]) -> None:
     """Insert or merge records; the connection is in a transaction that holds the write lock."""
     _check_jobs(connection, {r.job_id for r in records if r.job_id is not None})
-    workloads = _workload_ids(connection, records)
-    targets = _target_ids(connection, records)
+    workloads = _workloads(connection, records)
+    own = {workload.hash: workload for _, workload in workloads.values()}
+    batch = _Batch(
+        workloads, _target_ids(connection, records), _variant_ids(connection, records, own)
+    )
     new: dict[_Key, TuningRecord] = {}
     for record in records:
-        key = workloads[record.workload.hash], targets[record.target.key()], record.program_hash
+        key = batch.key(record)
         new[key] = merge_records(new[key], record) if key in new else record
-    changed = _merge_known(connection, new)
+    changed = _merge_known(connection, new, batch)
     if changed:
         by_id = update(RecordRow).where(RecordRow.id == bindparam("row_id"))
         connection.execute(by_id, changed)
     if new:
-        values = [record_values(record, *key[:2]) for key, record in new.items()]
-        connection.execute(insert(RecordRow), values)
+        connection.execute(insert(RecordRow), [batch.values(record) for record in new.values()])
+
+
+@dataclass(frozen=True, slots=True)
+class _Batch:
+    """What the records of a batch refer to: row ids, and workloads as they are stored."""
+
+    workloads: Mapping[str, tuple[int, Workload]]
+    targets: Mapping[str, int]
+    variants: Mapping[str, int]
+
+    def key(self, record: TuningRecord) -> _Key:
+        """The candidate of a record."""
+        workload_id, _ = self.workloads[record.workload.hash]
+        return workload_id, self.targets[record.target.key()], record.program_hash
+
+    def values(self, record: TuningRecord, variant_id: int | None = None) -> dict[str, Any]:
+        """The columns of a record; ``variant_id`` is that of a spelling of an earlier batch."""
+        workload_id, stored = self.workloads[record.workload.hash]
+        if record.workload != stored:
+            variant_id = self.variants.get(variant_digest(record.workload), variant_id)
+        return record_values(record, workload_id, self.targets[record.target.key()], variant_id)
 
 
 def upsert(
@@ -45,7 +78,9 @@ def upsert(
         connection.execute(insert(table).values(values))
 
 
-def _merge_known(connection: Connection, new: dict[_Key, TuningRecord]) -> list[dict[str, Any]]:
+def _merge_known(
+    connection: Connection, new: dict[_Key, TuningRecord], batch: _Batch
+) -> list[dict[str, Any]]:
     """Take the candidates on record out of ``new``; return the rows that merging changes."""
     hashes: dict[tuple[int, int], list[str]] = {}
     for workload, target, program_hash in new:
@@ -56,7 +91,8 @@ def _merge_known(connection: Connection, new: dict[_Key, TuningRecord]) -> list[
             old = record_of(row)
             merged = merge_records(old, new.pop((*pair, row.program_hash)))
             if merged != old:
-                changed.append({"row_id": row.id, **record_values(merged, *pair)})
+                kept = row.variant_id if merged.workload == old.workload else None
+                changed.append({"row_id": row.id, **batch.values(merged, kept)})
     return changed
 
 
@@ -68,12 +104,45 @@ def _check_jobs(connection: Connection, ids: set[str]) -> None:
         raise unknown_job(job_id)
 
 
-def _workload_ids(connection: Connection, records: Collection[TuningRecord]) -> dict[str, int]:
+def _workloads(
+    connection: Connection, records: Collection[TuningRecord]
+) -> dict[str, tuple[int, Workload]]:
+    """Return row id and stored form of each workload by hash, inserting those that are missing."""
+    wanted: dict[str, Workload] = {}
+    for record in records:
+        wanted.setdefault(record.workload.hash, record.workload)
+    columns = (WorkloadRow.id, WorkloadRow.hash, WorkloadRow.name, WorkloadRow.text)
+    query = select(*columns).where(WorkloadRow.hash.in_(tuple(wanted)))
+
+    def known() -> dict[str, tuple[int, Workload]]:
+        rows = connection.execute(query)
+        return {row.hash: (row.id, Workload(row.hash, row.name, row.text)) for row in rows}
+
+    found = known()
+    if missing := [workload for key, workload in wanted.items() if key not in found]:
+        connection.execute(insert(WorkloadRow), [asdict(workload) for workload in missing])
+        found = known()
+        keys = [
+            {"workload_id": found[workload.hash][0], "equality": str(equality), "key": key}
+            for workload in missing
+            for equality, key in loose_keys(workload.text).items()
+        ]
+        if keys:
+            connection.execute(insert(WorkloadKeyRow), keys)
+    return found
+
+
+def _variant_ids(
+    connection: Connection, records: Collection[TuningRecord], own: Mapping[str, Workload]
+) -> dict[str, int]:
+    """Return row ids by digest of the spellings that are not those of their workloads."""
+    others = (r.workload for r in records if r.workload != own[r.workload.hash])
     values = {
-        r.workload.hash: {"hash": r.workload.hash, "name": r.workload.name, "text": r.workload.text}
-        for r in records
+        digest: {"digest": digest, "name": workload.name, "text": workload.text}
+        for workload in others
+        for digest in (variant_digest(workload),)
     }
-    return _ids(connection, WorkloadRow, "hash", values)
+    return _ids(connection, VariantRow, "digest", values) if values else {}
 
 
 def _target_ids(connection: Connection, records: Collection[TuningRecord]) -> dict[str, int]:
@@ -85,7 +154,7 @@ def _target_ids(connection: Connection, records: Collection[TuningRecord]) -> di
 
 def _ids(
     connection: Connection,
-    table: type[WorkloadRow] | type[TargetRow],
+    table: type[VariantRow] | type[TargetRow],
     column: str,
     values: Mapping[str, dict[str, Any]],
 ) -> dict[str, int]:

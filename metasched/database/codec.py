@@ -8,13 +8,21 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import asdict, fields
+from dataclasses import asdict, fields, replace
 from datetime import UTC, datetime
 from enum import StrEnum
 from pathlib import Path
 from typing import Any, TypeAlias, TypeVar, cast
 
-from metasched.database.records import FORMAT_VERSION, JobRecord, JobStatus, TuningRecord, Workload
+from metasched.database.records import (
+    FORMAT_VERSION,
+    JobRecord,
+    JobStatus,
+    Trust,
+    TuningRecord,
+    Workload,
+)
+from metasched.database.spelling import hash_of_text
 from metasched.errors import DatabaseError, MetaschedError, suggest
 from metasched.measure.records import Status
 from metasched.target import Target
@@ -35,20 +43,24 @@ def write_lines(jobs: Iterable[JobRecord], records: Iterable[TuningRecord]) -> I
     yield _line({"format": FORMAT, "version": FORMAT_VERSION})
     for job in jobs:
         yield _line({"kind": "job", **job_to_dict(job)})
-    seen: set[str] = set()
+    seen: dict[str, Workload | None] = {}
     for record in records:
         yield from _parts_once(record, seen)
         yield _line({"kind": "record", **record_to_dict(record)})
 
 
-def _parts_once(record: TuningRecord, seen: set[str]) -> Iterator[str]:
-    """Yield the workload and target of ``record`` the first time that they occur."""
-    workload, key = record.workload, record.target.key()
-    if f"workload {workload.hash}" not in seen:
+def _parts_once(record: TuningRecord, seen: dict[str, Workload | None]) -> Iterator[str]:
+    """Yield the workload and target of ``record`` where they are not those of the lines before.
+
+    A workload comes again where a record was tuned on another spelling of the program.
+    """
+    workload, key = record.workload, f"target {record.target.key()}"
+    if seen.get(workload.hash) != workload:
         yield _line({"kind": "workload", **asdict(workload)})
-    if f"target {key}" not in seen:
-        yield _line({"kind": "target", "key": key, "fields": record.target.to_dict()})
-    seen.update((f"workload {workload.hash}", f"target {key}"))
+    if key not in seen:
+        fields = record.target.to_dict()
+        yield _line({"kind": "target", "key": record.target.key(), "fields": fields})
+    seen[workload.hash], seen[key] = workload, None
 
 
 def record_to_dict(record: TuningRecord) -> _Fields:
@@ -60,6 +72,9 @@ def record_to_dict(record: TuningRecord) -> _Fields:
         status=str(record.status),
         samples_s=list(record.samples_s),
         created_at=_time_text(record.created_at),
+        trust=str(record.trust),
+        verified_at=None if record.verified_at is None else _time_text(record.verified_at),
+        sources={name: list(samples) for name, samples in record.sources.items()},
     )
     return out
 
@@ -99,6 +114,7 @@ class _Reader:
         self.workloads: dict[str, Workload] = {}
         self.targets: dict[str, Target] = {}
         self.jobs: set[str] = set()
+        self.version = FORMAT_VERSION
 
     def items(self, lines: Iterator[bytes]) -> Iterator[Item]:
         decode: dict[str, Callable[[_Fields], Item | None]] = {
@@ -133,12 +149,24 @@ class _Reader:
                 f"'{self.name}' is no export of a tuning database: its first line is not the"
                 " header; expected a file written by `metasched db export`"
             )
-        _check_version(header.get("version"), self.name)
+        self.version = _check_version(header.get("version"), self.name)
 
     def _workload(self, data: _Fields) -> None:
         _only(data, frozenset(Workload.__slots__))
         values = {name: _get(data, name, str) for name in Workload.__slots__}
-        self.workloads[values["hash"]] = Workload(**values)
+        self.workloads[values["hash"]] = self._checked(Workload(**values))
+
+    def _checked(self, workload: Workload) -> Workload:
+        """The workload, whose hash is that of its text wherever that is a program.
+
+        The first format hashed programs in another way.
+        """
+        found = hash_of_text(workload.text)
+        if found is None or found == workload.hash:
+            return workload
+        if self.version == 1:
+            return replace(workload, hash=found)
+        raise _Malformed(f"workload hash is '{workload.hash!s:.80}' but its text gives '{found}'")
 
     def _target(self, data: _Fields) -> None:
         _only(data, frozenset(("key", "fields")))
@@ -154,31 +182,55 @@ class _Reader:
             created_at=_time(data, "created_at"),
             ended_at=None if data.get("ended_at") is None else _time(data, "ended_at"),
             settings=_get(data, "settings", dict),
-            status=_member(JobStatus, data),
+            status=_member(JobStatus, data, "status"),
         )
         self.jobs.add(job.id)
         return job
 
     def _record(self, data: _Fields) -> TuningRecord:
-        _only(data, _RECORD_FIELDS)
-        _check_version(data.get("format_version"), "the record")
-        texts = ("trace", "program_hash", "message", "source_hash")
-        values = {name: _get(data, name, str) for name in texts}
-        _check_trace(values["trace"])
         job_id = data.get("job_id")
         if job_id is not None and job_id not in self.jobs:
             raise _Malformed(f"job_id {job_id!r} is of no job in an earlier line")
-        return TuningRecord(
-            workload=_known(self.workloads, data, "workload"),
-            target=_known(self.targets, data, "target"),
-            status=_member(Status, data),
-            samples_s=_numbers(_get(data, "samples_s", list), "samples_s"),
-            evidence=_scalars(_get(data, "evidence", dict)),
-            timers=_timers(_get(data, "timers", dict)),
-            job_id=job_id,
-            created_at=_time(data, "created_at"),
-            **values,
-        )
+        workload = _known(self.workloads, data, "workload")
+        return _record_of(data, workload, _known(self.targets, data, "target"))
+
+
+def record_from_dict(data: _Fields, workload: Workload, target: Target) -> TuningRecord:
+    """Return the record of what `record_to_dict` made, each field checked.
+
+    Raises:
+        DatabaseError: A field is missing, unknown or not what it should be.
+    """
+    try:
+        return _record_of(data, workload, target)
+    except _Malformed as error:
+        raise DatabaseError(f"malformed record: {error!s:.300}") from error
+
+
+def _record_of(data: _Fields, workload: Workload, target: Target) -> TuningRecord:
+    _only(data, _RECORD_FIELDS)
+    _check_version(data.get("format_version"), "the record")
+    texts = ("trace", "program_hash", "message", "source_hash")
+    values = {name: _get(data, name, str) for name in texts}
+    _check_trace(values["trace"])
+    job_id = data.get("job_id")
+    if job_id is not None and not (isinstance(job_id, str) and _is_text(job_id)):
+        raise _Malformed("job_id: expected text or null")
+    return TuningRecord(
+        workload=workload,
+        target=target,
+        status=_member(Status, data, "status"),
+        trust=_member(Trust, {"trust": Trust.UNVERIFIED, **data}, "trust"),
+        trust_note=_get({"trust_note": "", **data}, "trust_note", str),
+        verified_at=None if data.get("verified_at") is None else _time(data, "verified_at"),
+        sources=_sources(_get({"sources": {}, **data}, "sources", dict)),
+        samples_s=_numbers(_get(data, "samples_s", list), "samples_s"),
+        evidence=_scalars(_get(data, "evidence", dict)),
+        timers=_timers(_get(data, "timers", dict)),
+        job_id=job_id,
+        created_at=_time(data, "created_at"),
+        **values,
+    )
 
 
 class _Malformed(Exception):
@@ -254,11 +306,11 @@ def _known(table: Mapping[str, Any], data: _Fields, name: str) -> Any:
     return table[key]
 
 
-def _member(kind: type[_Enum], data: _Fields) -> _Enum:
-    name = _get(data, "status", str)
+def _member(kind: type[_Enum], data: _Fields, field: str) -> _Enum:
+    name = _get(data, field, str)
     known = [str(member) for member in kind]
     if name not in known:
-        raise _Malformed(f"unknown status '{name}'{suggest(name, known)}")
+        raise _Malformed(f"unknown {field} '{name}'{suggest(name, known)}")
     return kind(name)
 
 
@@ -290,13 +342,20 @@ def _timers(data: _Fields) -> dict[str, float]:
     return dict(zip(data, _numbers(list(data.values()), "timers"), strict=True))
 
 
+def _sources(data: _Fields) -> dict[str, tuple[float, ...]]:
+    for name, samples in data.items():
+        if not _is_text(name) or not isinstance(samples, list):
+            raise _Malformed(f"sources: expected lists of numbers by name, got '{name!s:.40}'")
+    return {name: _numbers(samples, "sources") for name, samples in data.items()}
+
+
 def _scalars(data: _Fields) -> _Fields:
     if not all(value is None or isinstance(value, str | int | float) for value in data.values()):
         raise _Malformed("evidence: expected text, numbers, truth values and null only")
     return data
 
 
-def _check_version(version: object, what: str) -> None:
+def _check_version(version: object, what: str) -> int:
     if not isinstance(version, int) or isinstance(version, bool) or version < 1:
         raise DatabaseError(f"{what} has format version {version!r}; expected a number from 1 up")
     if version > FORMAT_VERSION:
@@ -304,3 +363,4 @@ def _check_version(version: object, what: str) -> None:
             f"{what} has format version {version}, this metasched reads up to {FORMAT_VERSION};"
             " update metasched"
         )
+    return version

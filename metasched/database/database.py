@@ -14,9 +14,10 @@ from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Self, TypeAlias
+from typing import TYPE_CHECKING, ClassVar, Self, TypeAlias
 
 from metasched.database.codec import read_file, write_lines
+from metasched.database.equality import Equality, loose_keys
 from metasched.database.records import (
     JobRecord,
     JobStatus,
@@ -24,28 +25,34 @@ from metasched.database.records import (
     TuningRecord,
     Workload,
     now,
+    steady_winner,
 )
 from metasched.errors import DatabaseError, UsageError
 from metasched.measure.records import Status
 from metasched.target import Target
 
 if TYPE_CHECKING:
+    from metasched.database.explain import Explanation
+    from metasched.database.lookup import Applied
     from metasched.ir.stmt import Program
 
 ProgramOrHash: TypeAlias = "Program | str"
-"""An unscheduled program, or its structural hash."""
+"""An unscheduled program, or its `Workload.hash`."""
 
 BATCH = 256
 """Records that one transaction of a bulk write holds: enough for speed, short for others."""
 
+TIED = 4
+"""Records that `best` looks at, for near ties."""
+
 
 def workload_hash(program: ProgramOrHash) -> str:
-    """Return the structural hash of a program; a hash is returned as it is."""
+    """Return the `Workload.hash` of a program; a hash is returned as it is."""
     if isinstance(program, str):
         return program
-    from metasched.ir.hash import structural_hash
+    from metasched.ir.canonical import canonical_hash
 
-    return structural_hash(program)
+    return canonical_hash(program)
 
 
 class AbstractDatabase(ABC):
@@ -66,6 +73,8 @@ class AbstractDatabase(ABC):
     """
 
     url: str
+    is_locked: ClassVar[bool] = False
+    """Whether a kernel whose source is not the one on record is refused; so in a snapshot."""
 
     def __enter__(self) -> Self:
         return self
@@ -109,8 +118,12 @@ class AbstractDatabase(ABC):
         """Return the ``k`` fastest servable records for exactly this target, the best first."""
 
     def best(self, program: ProgramOrHash, target: Target) -> TuningRecord | None:
-        """Return the fastest servable record for exactly this target, or ``None``."""
-        return next(iter(self.top(program, target, 1)), None)
+        """Return the servable record to use for exactly this target, or ``None``.
+
+        It is the fastest one, or an earlier one that the noise does not tell apart from it; see
+        `metasched.database.records.steady_winner`.
+        """
+        return steady_winner(self.top(program, target, TIED))
 
     def traces(self, program: ProgramOrHash, target: Target, k: int) -> tuple[str, ...]:
         """Return the JSON traces of the ``k`` fastest servable records, the best first."""
@@ -137,6 +150,13 @@ class AbstractDatabase(ABC):
     @abstractmethod
     def workloads(self) -> tuple[Workload, ...]:
         """Return all workloads, in the order they were first put."""
+
+    def workloads_like(self, equality: Equality, key: str) -> tuple[Workload, ...]:
+        """Return the workloads that have ``key`` under a looser equality, the first put first.
+
+        Looks at every workload; a database with an index of these keys overrides it.
+        """
+        return tuple(w for w in self.workloads() if loose_keys(w.text).get(equality) == key)
 
     @abstractmethod
     def targets(self, program: ProgramOrHash) -> tuple[Target, ...]:
@@ -194,6 +214,20 @@ class AbstractDatabase(ABC):
     @abstractmethod
     def load_model(self, target_key: str, name: str, features: str = "") -> str | None:
         """Return the text of a saved cost model, ``None`` where there is none."""
+
+    def apply(
+        self, program: Program, target: Target, equality: Equality = Equality.STRUCTURAL
+    ) -> Applied | None:
+        """Return a program with the best schedule on record; see `metasched.database.lookup`."""
+        from metasched.database.lookup import apply
+
+        return apply(self, program, target, equality)
+
+    def explain(self, program: Program, target: Target) -> Explanation:
+        """Return why a lookup hits or misses, field by field."""
+        from metasched.database.explain import explain
+
+        return explain(self, program, target)
 
     def explain_miss(self, program: ProgramOrHash, target: Target) -> str:
         """Return one line: which part of the key a lookup missed on, and the closest record."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from difflib import SequenceMatcher
 from typing import TYPE_CHECKING
 
@@ -49,11 +50,23 @@ def _explain_workload(asked: Workload, known: tuple[Workload, ...]) -> str:
         return f"no {name}: the database is empty; tune first"
     if not asked.name:
         return f"no {name}: the database holds {len(known)} workloads; tune it first"
-    closest = max(known, key=lambda other: _likeness(asked, other))
+    closest = closest_workload(asked, known)
+    assert closest is not None
     return (
         f"no {name}; the closest is {_describe(closest)}{_first_difference(asked, closest)};"
         " tune it first"
     )
+
+
+def closest_workload(asked: Workload, known: Sequence[Workload]) -> Workload | None:
+    """Return the workload itself where it is known, else the one most like it."""
+    same = next((other for other in known if other.hash == asked.hash), None)
+    return same or max(known, key=lambda other: _likeness(asked, other), default=None)
+
+
+def closest_target(asked: Target, known: Sequence[Target]) -> Target | None:
+    """Return the target that differs in the fewest fields."""
+    return min(known, key=lambda other: len(_differences(asked, other)), default=None)
 
 
 def _likeness(asked: Workload, other: Workload) -> tuple[float, float]:
@@ -75,7 +88,8 @@ def _first_difference(asked: Workload, other: Workload) -> str:
 def _explain_target(name: str, asked: Target, known: tuple[Target, ...]) -> str:
     if not known:
         return f"{name} is known but has no records; tune it first"
-    closest = min(known, key=lambda other: len(_differences(asked, other)))
+    closest = closest_target(asked, known)
+    assert closest is not None
     parts = "; ".join(_differences(asked, closest))
     return (
         f"{name} has no records for target {asked}; the closest of {len(known)} with records is"

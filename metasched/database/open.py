@@ -21,8 +21,8 @@ def open_database(url: str | AbstractDatabase) -> AbstractDatabase:
 
     Args:
         url: ``"memory:"``, ``"sqlite:///relative.db"``, ``"sqlite:////absolute.db"``,
-            ``"postgresql://user@host/name"``, or the scheme of an installed plug-in. An open
-            database is returned as it is.
+            ``"postgresql://user@host/name"``, ``"snapshot:winners.msnap"``, or the scheme of an
+            installed plug-in. An open database is returned as it is.
 
     Raises:
         UsageError: The URL has no scheme, or one that nothing implements.
@@ -38,6 +38,10 @@ def open_database(url: str | AbstractDatabase) -> AbstractDatabase:
         raise UsageError(f"database '{url}' is no URL; for a file write 'sqlite:///{url}'")
     if scheme == "memory":
         return MemoryDatabase()
+    if scheme == "snapshot":
+        from metasched.database.snapshot import Snapshot
+
+        return Snapshot(url.removeprefix("snapshot:").removeprefix("//"))
     return _opener(scheme)(url)
 
 
@@ -46,7 +50,7 @@ def _opener(scheme: str) -> Opener:
     kind = scheme.partition("+")[0]
     points = entry_points(group=ENTRY_POINTS)
     if kind not in points.names:
-        hint = suggest(kind, {"memory", *points.names})
+        hint = suggest(kind, {"memory", "snapshot", *points.names})
         raise UsageError(f"unknown database scheme '{kind}'{hint}")
     return cast(Opener, points[kind].load())
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from enum import StrEnum
@@ -16,13 +16,17 @@ from typing import TYPE_CHECKING, TypeAlias
 
 from metasched.errors import UsageError
 from metasched.measure.records import Status
+from metasched.measure.statistics import relative_half_width
 from metasched.target import Target
 
 if TYPE_CHECKING:
     from metasched.ir.stmt import Program
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 """Version of the record layout; a reader refuses records of a later one."""
+
+NEAR_TIE = 0.01
+"""Times that differ by more than this share are never taken for equal, however noisy they are."""
 
 Scalar: TypeAlias = str | int | float | bool | None
 
@@ -36,6 +40,15 @@ class JobStatus(StrEnum):
     FAILED = "failed"
 
 
+class Trust(StrEnum):
+    """What the last `metasched db verify` found about a record."""
+
+    UNVERIFIED = "unverified"
+    CURRENT = "current"
+    SUSPECT = "suspect"
+    STALE = "stale"
+
+
 def now() -> datetime:
     """Return the current time in UTC."""
     return datetime.now(UTC)
@@ -43,7 +56,14 @@ def now() -> datetime:
 
 @dataclass(frozen=True, slots=True)
 class Workload:
-    """An unscheduled program as a database key: structural hash, name and printed text."""
+    """An unscheduled program as a database key.
+
+    Attributes:
+        hash: of the canonical form (`metasched.ir.canonical`): equal where names, the order of
+            inputs and trivial rewrites are all that differs.
+        name: of the program.
+        text: the program itself; traces of its records replay on exactly this one.
+    """
 
     hash: str
     name: str
@@ -52,9 +72,9 @@ class Workload:
     @staticmethod
     def from_program(program: Program) -> Workload:
         """Return the key of ``program``."""
-        from metasched.ir.hash import structural_hash
+        from metasched.ir.canonical import canonical_hash
 
-        return Workload(structural_hash(program), program.name, str(program))
+        return Workload(canonical_hash(program), program.name, str(program))
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,13 +92,18 @@ class TuningRecord:
             may print any byte) are replaced.
         samples_s: Raw times of single runs in seconds, in the order they were measured.
         evidence: What the check of the output was: ``reference_hash``, ``seed``, ``tolerance``
-            and ``max_error``, the last two on one scale. A non-finite number becomes ``None``,
-            since JSON has no word for it.
+            and ``max_error``, the last two on one scale; ``noise``, half the 95 % interval of the
+            median as a share of it; ``toolchain``. A non-finite number becomes ``None``, since
+            JSON has no word for it.
         timers: Seconds spent in ``queue``, ``build``, ``load``, ``check`` and ``run``.
         source_hash: Hash of the generated source.
         job_id: The job that measured it, if it was part of one.
         created_at: When it was measured, with a time zone.
         format_version: Version of this layout.
+        trust: What the last verification found; a stale record is not served.
+        trust_note: Why.
+        verified_at: When that was; None where it never was.
+        sources: Samples by the store that they were merged from; they are among ``samples_s``.
 
     Raises:
         UsageError: A sample or timer is negative or not finite, or ``created_at`` has no time zone.
@@ -97,16 +122,21 @@ class TuningRecord:
     job_id: str | None = None
     created_at: datetime = field(default_factory=now)
     format_version: int = FORMAT_VERSION
+    trust: Trust = Trust.UNVERIFIED
+    trust_note: str = ""
+    verified_at: datetime | None = None
+    sources: Mapping[str, tuple[float, ...]] = field(default_factory=dict[str, tuple[float, ...]])
 
     def __post_init__(self) -> None:
         _check_seconds("samples_s", self.samples_s)
         _check_seconds("timers", self.timers.values())
-        if self.created_at.tzinfo is None:
-            raise UsageError(
-                f"created_at {self.created_at} has no time zone; use datetime.now(datetime.UTC)"
-            )
+        _check_zone("created_at", self.created_at)
+        if self.verified_at is not None:
+            _check_zone("verified_at", self.verified_at)
         object.__setattr__(self, "samples_s", tuple(self.samples_s))
         object.__setattr__(self, "message", _text(self.message))
+        object.__setattr__(self, "trust_note", _text(self.trust_note))
+        object.__setattr__(self, "sources", {k: tuple(v) for k, v in self.sources.items()})
         object.__setattr__(self, "evidence", {k: _finite(v) for k, v in self.evidence.items()})
 
     @property
@@ -116,8 +146,12 @@ class TuningRecord:
 
     @property
     def is_servable(self) -> bool:
-        """Whether a lookup may return it: it ran, was timed, and its output was proved right."""
-        return self.status == Status.OK and bool(self.samples_s) and passes(self.evidence)
+        """Whether a lookup may return it.
+
+        It ran, was timed, its output was proved right, and nothing says that this is out of date.
+        """
+        proved = self.status == Status.OK and bool(self.samples_s) and passes(self.evidence)
+        return proved and self.trust != Trust.STALE
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,7 +220,39 @@ def merge_records(old: TuningRecord, new: TuningRecord) -> TuningRecord:
     if new.status != Status.OK:
         return old
     base = old if passes(old.evidence) or not passes(new.evidence) else new
-    return replace(base, samples_s=merge_samples(old.samples_s, new.samples_s))
+    judged = new if _age(new) >= _age(old) else old
+    return replace(
+        base,
+        samples_s=merge_samples(old.samples_s, new.samples_s),
+        trust=judged.trust,
+        trust_note=judged.trust_note,
+        verified_at=judged.verified_at,
+        sources=_merge_sources(old.sources, new.sources),
+    )
+
+
+def _age(record: TuningRecord) -> float:
+    return 0.0 if record.verified_at is None else record.verified_at.timestamp()
+
+
+def _merge_sources(
+    old: Mapping[str, tuple[float, ...]], new: Mapping[str, tuple[float, ...]]
+) -> dict[str, tuple[float, ...]]:
+    return {k: merge_samples(old.get(k, ()), new.get(k, ())) for k in {**old, **new}}
+
+
+def steady_winner(fastest: Sequence[TuningRecord]) -> TuningRecord | None:
+    """Choose the one to serve, given the fastest records with the best first.
+
+    Of those that the noise of the fastest does not tell apart from it, the earliest wins, so that
+    one more sample does not exchange the kernel that everybody runs.
+    """
+    best_s = fastest[0].time_s if fastest else None
+    if best_s is None:
+        return None
+    near_s = best_s * (1 + min(relative_half_width(fastest[0].samples_s), NEAR_TIE))
+    tied = (record for record in fastest if record.time_s is not None and record.time_s <= near_s)
+    return min(tied, key=lambda record: record.created_at)
 
 
 def merge_samples(old: tuple[float, ...], new: tuple[float, ...]) -> tuple[float, ...]:
@@ -214,6 +280,11 @@ def _check_seconds(name: str, values: Iterable[float]) -> None:
                 f"{name} has {value}; expected finite seconds of at least zero;"
                 " give a failed run a status instead of a time"
             )
+
+
+def _check_zone(name: str, time: datetime) -> None:
+    if time.tzinfo is None:
+        raise UsageError(f"{name} {time} has no time zone; use datetime.now(datetime.UTC)")
 
 
 def _text(message: str) -> str:

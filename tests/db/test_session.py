@@ -89,6 +89,21 @@ def test_a_lock_that_stays_is_one_clear_line(
     assert "\n" not in str(caught.value)
 
 
+def test_a_row_that_is_always_there_is_an_error_soon(
+    sessions: Sessions, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    waits: list[float] = []
+    monkeypatch.setattr(session.time, "sleep", waits.append)
+
+    def insert(connection: Connection) -> None:
+        connection.execute(text("CREATE TABLE t (x INTEGER UNIQUE)"))
+        connection.execute(text("INSERT INTO t VALUES (1), (1)"))
+
+    with pytest.raises(DatabaseError, match=r"UNIQUE constraint failed: t\.x"):
+        sessions.write(insert)
+    assert len(waits) == 16
+
+
 def test_a_mistake_is_not_tried_again(sessions: Sessions, monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(_: float) -> None:
         raise AssertionError("waited")

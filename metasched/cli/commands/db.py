@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 @click.group(invoke_without_command=True)
 @click.pass_context
 def db(context: click.Context) -> None:
-    """Look after a tuning database: upgrade, stats, export, import, merge, prune."""
+    """Look after a tuning database: upgrade, stats, export, import, merge, prune, snapshot."""
     if context.invoked_subcommand is None:
         click.echo(context.get_help())
 
@@ -106,6 +106,19 @@ def merge(other: str, url: str, as_json: bool) -> None:
     with _existing(other) as source, open_database(url) as database:
         count = database.merge(source)
     _report(as_json, {"database": url, "records": count}, f"merged {count} records into {url}")
+
+
+@db.command()
+@click.argument("path", type=click.Path(dir_okay=False))
+@options.database
+@options.as_json
+def snapshot(path: str, url: str, as_json: bool) -> None:
+    """Write the winners to PATH, a lock file that is looked up by `--db snapshot:PATH`."""
+    from metasched.database import write_snapshot
+
+    with _existing(url) as database:
+        count = write_snapshot(database, path)
+    _report(as_json, {"path": path, "winners": count}, f"wrote {count} winners to {path}")
 
 
 @db.command()

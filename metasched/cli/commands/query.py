@@ -11,6 +11,7 @@ from metasched.cli import options
 
 if TYPE_CHECKING:
     from metasched.database import TuningRecord
+    from metasched.database.explain import Explanation
 
 
 @click.command()
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 @options.database
 @click.option("--top", default=1, show_default=True, help="How many records, the best first.")
 @click.option("--source", is_flag=True, help="Also print the source of the best kernel.")
+@click.option("--explain", is_flag=True, help="Say why there is this record, or none.")
 @options.as_json
 def query(
     op: str,
@@ -27,6 +29,7 @@ def query(
     url: str,
     top: int,
     source: bool,
+    explain: bool,
     as_json: bool,
 ) -> int:
     """Look up the best records of a program.
@@ -45,6 +48,8 @@ def query(
     program, goal = load_program(op, pairs), Target(target)
     options.require_file(url)
     with open_database(url) as database:
+        if explain:
+            return _explain(database.explain(program, goal), as_json)
         records = database.top(program, goal, top)
         if not records:
             click.echo(f"metasched: {database.explain_miss(program, goal)}", err=True)
@@ -60,6 +65,16 @@ def query(
     if text is not None:
         click.echo(text)
     return 0
+
+
+def _explain(found: Explanation, as_json: bool) -> int:
+    if as_json:
+        options.print_json(found.to_dict())
+    else:
+        click.echo(found.summary)
+        rows = [(part.name, part.asked, part.found, part.verdict) for part in found.parts]
+        click.echo(figures.table(("part", "asked", "on record", ""), rows))
+    return 0 if found.is_hit else 1
 
 
 def record_json(record: TuningRecord, work: float) -> dict[str, Any]:

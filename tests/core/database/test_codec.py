@@ -79,7 +79,7 @@ def test_workload_and_target_are_written_once() -> None:
         (TARGET, "key", "mars", "target key is 'mars' but its fields give"),
         (TARGET, "fields", {}, "line 3"),
         (1, "format", "tar", "is no export of a tuning database"),
-        (1, "version", FORMAT_VERSION + 1, "this metasched reads up to 1; update metasched"),
+        (1, "version", FORMAT_VERSION + 1, "this metasched reads up to 2; update metasched"),
         (1, "version", True, "expected a number from 1 up"),
     ],
 )
