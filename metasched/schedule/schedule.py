@@ -15,6 +15,7 @@ from metasched.ir.expr import Expr, const, int_value
 from metasched.ir.stmt import Block, For
 from metasched.schedule.methods import (
     Intrinsics,
+    Layout,
     Lookup,
     Loops,
     Memory,
@@ -28,7 +29,9 @@ from metasched.schedule.samplers.site import Draw
 from metasched.trace.instruction import Ref
 
 
-class Schedule(Sampling, Lookup, Loops, Movement, Placement, Reduction, Memory, Intrinsics, Notes):
+class Schedule(
+    Sampling, Lookup, Loops, Movement, Placement, Reduction, Memory, Layout, Intrinsics, Notes
+):
     """A program under transformation, with the trace that leads to it.
 
     Args:

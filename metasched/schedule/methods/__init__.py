@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from metasched.schedule.methods.intrinsics import Intrinsics as Intrinsics
+from metasched.schedule.methods.layout import Layout as Layout
 from metasched.schedule.methods.lookup import Lookup as Lookup
 from metasched.schedule.methods.loops import Loops as Loops
 from metasched.schedule.methods.memory import Memory as Memory
