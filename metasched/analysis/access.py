@@ -20,7 +20,8 @@ def with_regions(block: Block) -> Block:
     found = read_accesses(block.body)
     if block.init is not None:
         found = [access for access in found if access not in written]
-    return replace(block, reads=element_regions(found), writes=element_regions(written))
+    reads, writes = (element_regions(a, block.iters) for a in (found, written))
+    return replace(block, reads=reads, writes=writes)
 
 
 def single_store(block: Block) -> Store | None:

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Sequence
 
 from metasched.ir.expr import Binary, Buffer, Const, Expr, Var, const, maximum, minimum
 from metasched.ir.simplify import Simplifier
-from metasched.ir.stmt import Region, Stmt
+from metasched.ir.stmt import IterVar, Region, Stmt
 from metasched.ir.walk import loads, stores
 
 Access = tuple[Buffer, tuple[Expr, ...]]
@@ -38,13 +38,21 @@ def write_accesses(stmt: Stmt) -> list[Access]:
     return [(store.buffer, store.indices) for store in stores(stmt)]
 
 
-def element_regions(accesses: Iterable[Access]) -> tuple[Region, ...]:
-    """One box per buffer, in order of first access, just large enough for all its accesses."""
+def element_regions(
+    accesses: Iterable[Access], iters: Iterable[IterVar] = ()
+) -> tuple[Region, ...]:
+    """One box per buffer, in order of first access, just large enough for all its accesses.
+
+    Args:
+        accesses: the elements.
+        iters: the iteration variables in their indices; others are taken for sizes.
+    """
+    known = Simplifier({it.var: it.extent for it in iters})
     boxes: dict[Buffer, Region] = {}
     for access in accesses:
         region = element(access)
-        known = boxes.get(region.buffer)
-        boxes[region.buffer] = region if known is None else hull(known, region)
+        seen = boxes.get(region.buffer)
+        boxes[region.buffer] = region if seen is None else hull(seen, region, known)
     return tuple(boxes.values())
 
 

@@ -157,7 +157,7 @@ class _Builder:
         body = _stores(outputs, at, values)
         written = write_accesses(body)
         read = [access for access in read_accesses(body) if access not in written]
-        reads, writes = element_regions(read), element_regions(written)
+        reads, writes = (element_regions(found, iters) for found in (read, written))
         return Block(outputs[0].name, iters, reads, writes, body, init)
 
     def _resolver(self, inner: dict[Axis, Var]) -> Callable[[Expr], Expr]:

@@ -57,7 +57,7 @@ class InitNest:
         nest: Stmt = Block(
             name,
             iters,
-            _reads(body),
+            _reads(body, iters),
             tuple(map_region(r, lambda e: substitute(e, own)) for r in self.block.writes),
             body,
             predicate=_predicate(self.block.predicate, at, known),
@@ -67,9 +67,9 @@ class InitNest:
         return nest, name
 
 
-def _reads(body: Stmt) -> tuple[Region, ...]:
+def _reads(body: Stmt, iters: tuple[IterVar, ...]) -> tuple[Region, ...]:
     if isinstance(body, Store):
-        return element_regions(read_accesses(body))
+        return element_regions(read_accesses(body), iters)
     # Loops and blocks inside index the loads; inits hardly ever load, so a wide box will do.
     return tuple(full(buffer) for buffer in dict.fromkeys(load.buffer for load in loads(body)))
 

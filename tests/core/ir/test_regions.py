@@ -1,10 +1,10 @@
 from __future__ import annotations
 
 from metasched.ir.dtype import FLOAT32
-from metasched.ir.expr import Buffer, Var, const
+from metasched.ir.expr import Buffer, Var, const, int_value
 from metasched.ir.regions import covers, element, element_regions, full, hull, leaves, misses
 from metasched.ir.simplify import Simplifier
-from metasched.ir.stmt import Region
+from metasched.ir.stmt import IterVar, Region
 from metasched.ir.walk import substitute
 
 I, J, N = Var("i"), Var("j"), Var("n")  # noqa: E741
@@ -55,3 +55,14 @@ def test_leaves_is_certain_or_silent() -> None:
     assert not leaves(I // 2 * 2 - I, const(8), simplify)
     assert misses(box((I, 2), (0, N)), (I + 2, J), simplify)
     assert not misses(box((I, 2), (0, N)), (I + 1, J), simplify)
+
+
+def test_iteration_variables_may_be_zero() -> None:
+    b = Buffer("b", (const(8),), FLOAT32)
+    (found,) = element_regions([(b, (I,)), (b, (2 - I,))], [IterVar(I, const(3), "spatial", J)])
+    for value in range(3):
+        ((low, extent),) = ((substitute(e, {I: const(value)}) for e in p) for p in found.ranges)
+        assert (int_value(low), int_value(extent)) == (
+            min(value, 2 - value),
+            abs(2 - 2 * value) + 1,
+        )
