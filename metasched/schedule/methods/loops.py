@@ -32,6 +32,10 @@ class Loops(Recorder):
         """Fuse perfectly nested loops, given outermost first, into one."""
         return self._do("fuse", *loops, preserve_unit_iters=preserve_unit_iters)[0]
 
+    def merge(self, *loops: Ref) -> Ref:
+        """Merge loops of nests that follow each other, so that their iterations alternate."""
+        return self._do("merge", *loops)[0]
+
     def reorder(self, *ordered_loops: Ref) -> None:
         """Put loops of one chain into the given order, outermost first."""
         self._do("reorder", *ordered_loops)
