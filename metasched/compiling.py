@@ -16,6 +16,7 @@ from metasched.build import SYMBOLIC, compile_source, source_hash
 from metasched.codegen import emit
 from metasched.database import (
     AbstractDatabase,
+    Applied,
     Equality,
     TuningRecord,
     current,
@@ -29,6 +30,7 @@ from metasched.ir.stmt import Program
 from metasched.lower import lower
 from metasched.measure.kernel import ALIGNMENT, LoadedKernel
 from metasched.measure.records import ArgSpec, Artefact
+from metasched.schedule.schedule import Schedule
 from metasched.space.default_schedule import default_schedule
 from metasched.target import Target
 from metasched.target.cache import cache_dir
@@ -130,7 +132,7 @@ class Kernel:
 
 
 def compile(  # noqa: A001
-    program: Program,
+    program: Program | Schedule,
     target: str | Target = "cpu",
     database: str | AbstractDatabase | None = None,
     equality: str | Equality = Equality.STRUCTURAL,
@@ -138,7 +140,7 @@ def compile(  # noqa: A001
     """Compile a program with the best schedule on record for the target.
 
     Args:
-        program: the program.
+        program: the program, or a schedule of yours, which is compiled as it stands.
         target: what to compile for.
         database: URL of a tuning database, or an open one; that of `metasched.using` when None.
             Without a record of the program the default schedule is used and ``kernel.record`` is
@@ -147,27 +149,39 @@ def compile(  # noqa: A001
             ``kernel.equality`` says how the program of the record is equal to this one.
 
     Raises:
-        UsageError: no program, or no such target, URL scheme or equality.
+        UsageError: no program, or no such target, URL scheme or equality; a schedule and a
+            database.
         DatabaseError: the database is a snapshot, and the kernel is not the one that it locks.
         ToolchainError: no C compiler; the message says what to install.
     """
+    goal = Target.parse(target)
+    if isinstance(program, Schedule):
+        if database is not None:
+            raise UsageError(
+                "compile builds a schedule as it stands, got a database, too; give its program to "
+                "have the best record looked up"
+            )
+        return _built(program.original, program.program, goal, None)
     if not isinstance(program, Program):  # pyright: ignore[reportUnnecessaryIsInstance]
         raise UsageError(
-            f"compile expects a program, got {type(program).__name__}; "
+            f"compile expects a program or a schedule, got {type(program).__name__}; "
             "make one with te.program or metasched.ops"
         )
-    goal = Target.parse(target)
     with _opened(database) as opened:
         found = None if opened is None else opened.apply(program, goal, _equality(equality))
         if found is not None and opened is not None and opened.is_locked:
             _check_locked(found.record, goal)
     scheduled = default_schedule(program, goal).program if found is None else found.program
-    source = emit(lower(scheduled, goal), goal)
+    return _built(program, scheduled, goal, found)
+
+
+def _built(program: Program, scheduled: Program, target: Target, found: Applied | None) -> Kernel:
+    source = emit(lower(scheduled, target), target)
     folder = cache_dir() / "kernels"
     folder.mkdir(exist_ok=True)
-    artefact = compile_source(source, program, goal, str(folder))
+    artefact = compile_source(source, program, target, str(folder))
     record, kind = (None, None) if found is None else (found.record, found.equality)
-    return Kernel(program, scheduled, source.text, record, goal, artefact, kind)
+    return Kernel(program, scheduled, source.text, record, target, artefact, kind)
 
 
 @contextmanager

@@ -75,8 +75,9 @@ def _loop(loop: For, around: tuple[For, ...], bound: frozenset[Var]) -> Iterator
         yield Conflict(rule, f"{loop.extent} of '{name}', which depends on '{varying[0]}'", name)
     for outer in around:
         if outer.thread == axis and (why := _why_not_together(outer, loop)) is not None:
-            rule = f"no loop inside another of '{axis}', but to share out what threads repeat"
-            yield Conflict(rule, f"'{name}' inside '{outer.var.name}'{why}", name)
+            rule = "no loop inside another of the same axis, but to share out what threads repeat"
+            given = f"'{name}' inside '{outer.var.name}' on {axis}{why}"
+            yield Conflict(rule, given, name)
 
 
 def _kernel(outermost: For) -> Iterator[Conflict]:
@@ -85,7 +86,7 @@ def _kernel(outermost: For) -> Iterator[Conflict]:
         if isinstance(loop, For) and loop.kind == "thread":
             other = known.setdefault(loop.thread, loop)
             if _differ(loop.extent, other.extent):
-                rule = f"one extent of all loops on '{loop.thread}' in a kernel"
+                rule = "one extent of all loops on an axis in a kernel"
                 given = f"{loop.extent} of '{loop.var.name}'"
                 yield Conflict(
                     rule, f"{given} and {other.extent} of '{other.var.name}'", loop.var.name

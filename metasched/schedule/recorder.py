@@ -18,6 +18,7 @@ from metasched.ir.expr import Expr, Var
 from metasched.ir.stmt import AnnotationValue, Program
 from metasched.schedule.arguments import check_arguments
 from metasched.schedule.primitives import PRIMITIVES
+from metasched.schedule.refusal import refused
 from metasched.schedule.samplers import SAMPLERS
 from metasched.schedule.samplers.site import AbstractChoices, AbstractSite, Draw
 from metasched.schedule.state import State
@@ -34,6 +35,7 @@ class Recorder:
         self, program: Program, *, seed: int = 0, choices: AbstractChoices | None = None
     ) -> None:
         self.original = program
+        self.previous = program
         self.state = State(program)
         self.choices: AbstractChoices = choices or Draw(np.random.default_rng(seed))
         self._instructions: tuple[Instruction, ...] = ()
@@ -88,6 +90,8 @@ class Recorder:
             state, values = primitive.apply(self.state, *inputs, **attrs)
             output, site = primitive.output, None
         outputs = self._outputs(step, output, len(values))
+        if state.program is not self.program:
+            self.previous = self.program
         self.state = state
         self._values.update(zip(outputs, values, strict=True))
         self._instructions = (*self._instructions, replace(step, outputs=outputs))
@@ -103,7 +107,10 @@ class Recorder:
         if decision is None:
             return self.choices.choose(len(self._instructions), site)
         if not site.contains(decision):
-            raise ScheduleError(f"{step.kind}: expected a decision of {site}, got {decision}")
+            raise refused(
+                self.state, step.kind, "a decision that is legal here", f"{decision} for {site}",
+                at=None, hint="leave the decision out to have one drawn",
+            )  # fmt: skip
         return decision
 
     def _outputs(self, step: Instruction, kind: RefKind | None, count: int) -> tuple[Ref, ...]:
@@ -133,14 +140,18 @@ class Recorder:
             ) from None
 
     def _do(
-        self, kind: str, *inputs: Any, decision: Decision | None = None, **attrs: AnnotationValue
+        self,
+        kind: str,
+        *inputs: Any,
+        decision: int | Sequence[int] | None = None,
+        **attrs: AnnotationValue,
     ) -> tuple[Ref, ...]:
         step = Instruction(kind, tuple(_input(i) for i in inputs), tuple(sorted(attrs.items())), ())
         try:
             check_arguments(step, self.resolve(step))
         except TraceError as error:
-            raise ScheduleError(str(error)) from None
-        return self.run(step, decision)
+            raise ScheduleError(f"{error}; see help(Schedule.{kind})") from None
+        return self.run(step, _decision(kind, decision))
 
 
 def _symbol(index: int, k: int) -> Var:
@@ -151,8 +162,16 @@ def _symbol(index: int, k: int) -> Var:
 def _input(value: Any) -> Input:
     if value is None or isinstance(value, Ref | int | float | str):
         return value
-    if isinstance(value, list | tuple):
+    if isinstance(value, Sequence):
         return tuple(_input(v) for v in cast(Sequence[Any], value))
     if hasattr(value, "__index__"):
         return int(value.__index__())
     raise UsageError(f"expected a handle, a number or a text, got {value!r}")
+
+
+def _decision(kind: str, value: int | Sequence[int] | None) -> Decision | None:
+    given = _input(value)
+    items = given if isinstance(given, tuple) else (given,)
+    if given is not None and not all(type(item) is int for item in items):
+        raise ScheduleError(f"{kind}: expected a decision of whole numbers, got {value!r}")
+    return cast("Decision | None", given)

@@ -7,12 +7,11 @@ schedule is cheap, since states and instructions are shared.
 
 from __future__ import annotations
 
-import sys
-
 import numpy as np
 
+from metasched.errors import UsageError
 from metasched.ir.expr import Expr, const, int_value
-from metasched.ir.stmt import Block, For
+from metasched.ir.stmt import Block, For, Program
 from metasched.schedule.methods import (
     Intrinsics,
     Layout,
@@ -26,6 +25,7 @@ from metasched.schedule.methods import (
     Sampling,
 )
 from metasched.schedule.samplers.site import Draw
+from metasched.schedule.show import show
 from metasched.trace.instruction import Ref
 
 
@@ -44,6 +44,7 @@ class Schedule(
         state: the program as it stands, with what primitives know about it.
         choices: where decisions come from.
         sites: the distribution at each sampling instruction so far, by index.
+        previous: the program before the last step that changed it.
     """
 
     def copy(self) -> Schedule:
@@ -53,12 +54,39 @@ class Schedule(
         other.choices = self.choices.fork() if isinstance(self.choices, Draw) else self.choices
         other._instructions = self._instructions
         other._decisions, other.sites = dict(self._decisions), dict(self.sites)
-        other._values = dict(self._values)
+        other._values, other.previous = dict(self._values), self.previous
         return other
 
     def seed(self, seed: int) -> None:
         """Draw further decisions from a new generator with this seed (not traced)."""
         self.choices = Draw(np.random.default_rng(seed))
+
+    def fork_seed(self) -> int:
+        """A seed for another generator, drawn apart from the schedule's own (not traced).
+
+        Raises:
+            UsageError: the schedule takes its choices from elsewhere, so it has no generator.
+        """
+        if not isinstance(self.choices, Draw):
+            raise UsageError(
+                "fork_seed: expected a schedule that draws its choices, got one that takes them "
+                f"from {type(self.choices).__name__}; call seed() first"
+            )
+        return int(self.choices.fork().rng.integers(2**63))
+
+    def work_on(self, func_name: str) -> None:
+        """Name the program that further steps are about (not traced).
+
+        A schedule holds one program, so this only checks the name.
+
+        Raises:
+            UsageError: the program has another name.
+        """
+        if func_name != self.program.name:
+            raise UsageError(
+                f"work_on: expected the program '{self.program.name}', got '{func_name}'; make a "
+                "Schedule for each program"
+            )
 
     def get(self, ref: Ref) -> Block | For | Expr:
         """The block, loop or integer a handle stands for (not traced)."""
@@ -71,15 +99,14 @@ class Schedule(
         """The integer of an expression handle; None while it is symbolic."""
         return int_value(_expr(self.value(ref)))
 
-    def show(self) -> None:
-        """Print the program, in colours on a terminal (not traced)."""
-        if not sys.stdout.isatty():
-            print(self.program)
-            return
-        from rich.console import Console
-        from rich.syntax import Syntax
+    def show(self, diff: bool | Program = False) -> None:
+        """Print the program, in colours on a terminal (not traced).
 
-        Console().print(Syntax(str(self.program), "python", background_color="default"))
+        Args:
+            diff: mark what the last step that changed the program did, or what differs from the
+                program given.
+        """
+        show(self.program, self.previous if diff is True else diff or None)
 
 
 def _expr(value: Expr | str) -> Expr:

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, replace
 
 from metasched.errors import ScheduleError, suggest
 from metasched.ir.expr import Expr, Var, logical_and
+from metasched.ir.printer import print_program
 from metasched.ir.simplify import Simplifier
 from metasched.ir.stmt import Block, For, If, IterVar, Program, Seq, Stmt, seq
 from metasched.ir.walk import child_stmts, fresh_name, map_stmts, names, substitute
@@ -93,12 +94,11 @@ class State:
     def _missing(
         self, kind: str, name: str, known: Mapping[str, object], primitive: str
     ) -> ScheduleError:
+        said = f"there is no {kind} '{name}'{suggest(name, known)}"
         if name in self.removed:
-            return ScheduleError(
-                f"{primitive}: {kind} '{name}' is gone, {self.removed[name]} removed it; "
-                "use the handles that it returned"
-            )
-        return ScheduleError(f"{primitive}: there is no {kind} '{name}'{suggest(name, known)}")
+            by = self.removed[name]
+            said = f"{kind} '{name}' is gone, {by} removed it; use the handles that it returned"
+        return ScheduleError(f"{primitive}: {said}\n{print_program(self.program)}")
 
     def ancestors(self, stmt: Stmt) -> tuple[Stmt, ...]:
         """The statements around one, from the root block to the direct parent."""

@@ -183,5 +183,20 @@ def test_the_best_record_is_what_is_compiled(tmp_path: Any) -> None:
 
 
 def test_what_is_no_program_is_refused() -> None:
-    with pytest.raises(UsageError, match=r"expects a program, got str; make one with te.program"):
+    with pytest.raises(UsageError, match=r"a schedule, got str; make one with te.program"):
         ms.compile("matmul")  # type: ignore[arg-type]
+
+
+def test_a_schedule_is_compiled_as_it_stands() -> None:
+    schedule = Schedule(ops.matmul(m=6, n=8, k=4))
+    i, _, k = schedule.get_loops(schedule.get_block("c"))
+    schedule.parallel(i)
+    schedule.unroll(k)
+    kernel = ms.compile(schedule)
+    assert kernel.program is schedule.original
+    assert kernel.scheduled is schedule.program
+    assert kernel.record is None
+    a, b = normal(6, 4), normal(4, 8, seed=1)
+    np.testing.assert_allclose(kernel(a, b), a @ b, rtol=1e-5, atol=1e-6)
+    with pytest.raises(UsageError, match="as it stands, got a database, too"):
+        ms.compile(schedule, database="memory:")

@@ -1,4 +1,4 @@
-"""Loops: how iterations are cut, merged, ordered and run.
+"""How the iterations of loops are cut, merged, ordered and run.
 
 None of them changes what a block computes; they change the order of its iterations, and what
 runs at the same time.

@@ -1,4 +1,4 @@
-"""Caches: copies of what blocks read and write, in a shape and a memory that suit them.
+"""Copies of what blocks read and write, in a shape and a memory that suit them.
 
 Each puts a block in the program that copies; `compute_at` and `reverse_compute_at` then move it
 to the loop where the copy is wanted.
@@ -31,15 +31,14 @@ class Movement(Recorder):
 
     def reindex(self, block: Ref, buffer: str | Sequence[str | int]) -> Ref:
         """Give a block a cache of a buffer that is indexed by the block's own iterations."""
-        given = buffer if isinstance(buffer, str) else tuple(buffer)
-        return self._do("reindex", block, given)[0]
+        return self._do("reindex", block, buffer)[0]
 
     def reindex_cache_read(
         self, block: Ref, read_buffer_index: int | str, storage_scope: str, index_map: Sequence[int]
     ) -> Ref:
         """Fill a cache with what a block reads of a buffer, indexed by its own iterations."""
         return self._do(
-            "reindex_cache_read", block, read_buffer_index, storage_scope, tuple(index_map)
+            "reindex_cache_read", block, read_buffer_index, storage_scope, index_map
         )[0]  # fmt: skip
 
     def read_at(

@@ -1,4 +1,4 @@
-"""Notes on loops and blocks, and marks in the trace.
+"""Notes on loops and blocks, and a mark in the trace.
 
 Later steps (postprocessors, lowering) read them; a note that nothing reads changes nothing.
 """

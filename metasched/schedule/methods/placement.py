@@ -1,4 +1,4 @@
-"""Where blocks are computed: under a loop of another block, or inside its formula."""
+"""Where blocks are computed: under a loop of another block, or in its formula."""
 
 from __future__ import annotations
 

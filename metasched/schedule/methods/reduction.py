@@ -1,4 +1,4 @@
-"""Reductions: their initial values apart, and partial results that can be computed in parallel."""
+"""Initial values apart from sums, and partial results that can be computed in parallel."""
 
 from __future__ import annotations
 

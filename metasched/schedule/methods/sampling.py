@@ -1,4 +1,4 @@
-"""Choices: tile sizes, one of several values, where a block is computed.
+"""What is left open: tile sizes, one of several integers, where a block is computed.
 
 A choice is drawn, replayed or given (see `metasched.schedule.samplers.site`); its outputs are
 integer handles that other primitives take in place of numbers.
@@ -19,8 +19,7 @@ class Sampling(Recorder):
         self, candidates: Sequence[int], probs: Sequence[float], decision: int | None = None
     ) -> Ref:
         """One of some integers; a decision is its index."""
-        given = tuple(candidates), tuple(probs)
-        return self._do("sample_categorical", *given, decision=decision)[0]
+        return self._do("sample_categorical", candidates, probs, decision=decision)[0]
 
     def sample_perfect_tile(
         self,
@@ -32,7 +31,7 @@ class Sampling(Recorder):
         """Factors of a loop's extent, the last at most ``max_innermost_factor``."""
         return self._do(
             "sample_perfect_tile", loop, n, max_innermost_factor=max_innermost_factor,
-            decision=_tuple(decision),
+            decision=decision,
         )  # fmt: skip
 
     def sample_partitioned_tile(
@@ -46,13 +45,9 @@ class Sampling(Recorder):
         """Factors of a loop's extent; those from ``partition_pos`` on multiply to a multiple."""
         return self._do(
             "sample_partitioned_tile", loop, n, partition_pos=partition_pos,
-            innerpart_factor=innerpart_factor, decision=_tuple(decision),
+            innerpart_factor=innerpart_factor, decision=decision,
         )  # fmt: skip
 
     def sample_compute_location(self, block: Ref, decision: int | None = None) -> Ref:
         """Where a block may be computed: a loop, or that it is inlined (-2) or stays (-1)."""
         return self._do("sample_compute_location", block, decision=decision)[0]
-
-
-def _tuple(decision: Sequence[int] | None) -> tuple[int, ...] | None:
-    return None if decision is None else tuple(decision)

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from metasched.errors import ScheduleError
 from metasched.ir.expr import Var, const
 from metasched.ir.stmt import For
-from metasched.schedule.primitives.primitive import PRIMITIVES, Primitive
+from metasched.schedule.primitives.primitive import PRIMITIVES, Primitive, refused
 from metasched.schedule.state import State
 
 
@@ -17,7 +16,7 @@ def add_unit_loop(state: State, block_or_loop: str) -> tuple[State, tuple[str, .
         block_or_loop: what the new loop holds.
 
     Requires:
-        - the block is not the root block
+        - a loop or a block inside the root block
 
     ::
 
@@ -26,9 +25,10 @@ def add_unit_loop(state: State, block_or_loop: str) -> tuple[State, tuple[str, .
     """
     target = state.node(block_or_loop, "add_unit_loop")
     if target is state.program.root:
-        raise ScheduleError(
-            "add_unit_loop: expected a loop or a block inside the root block, got the root block"
-        )
+        raise refused(
+            state, "add_unit_loop", "a loop or a block inside the root block", "the root block",
+            at=block_or_loop, hint="put the loop around what is in it",
+        )  # fmt: skip
     (name,) = state.fresh("u")
     return state.replace(target, For(Var(name), const(1), target)), (name,)
 

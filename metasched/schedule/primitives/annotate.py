@@ -24,7 +24,7 @@ def annotate(
             symbolic is kept as an expression, which nothing but the cost model reads.
 
     Requires:
-        - the block or loop has no annotation of that key
+        - no annotation of that key
 
     ::
 
@@ -33,7 +33,7 @@ def annotate(
     target = state.node(block_or_loop, "annotate")
     if (old := annotation(target.annotations, ann_key)) is not None:
         raise refused(
-            state, "annotate", f"no annotation '{ann_key}'", f"one of value {old!r}",
+            state, "annotate", "no annotation of that key", f"'{ann_key}' of value {old!r}",
             at=block_or_loop, hint="remove it with unannotate",
         )  # fmt: skip
     value = ann_val.value if isinstance(ann_val, Const) else ann_val

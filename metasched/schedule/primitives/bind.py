@@ -31,14 +31,14 @@ def bind(state: State, loop: str, thread_axis: str) -> tuple[State, tuple[str, .
 
     Requires:
         - a thread axis
-        - the loop is serial
-        - every block inside has affine bindings of the loop
-        - every block inside uses the loop for spatial iterations only; on ``threadIdx`` it may
-          also be a reduction that uses the loop for reduce iterations only
+        - a serial loop
+        - affine bindings of the loop (in every block inside)
+        - a loop for spatial iterations only (on ``threadIdx``, or for the reduce iterations of a
+          reduction)
         - an extent that is known when the kernel starts
         - one extent of all loops on an axis in a kernel
-        - no loop inside another of the same axis, but to share out what threads repeat: on
-          ``threadIdx``, over blocks that do not use the outer loop and write no ``local`` buffer
+        - no loop inside another of the same axis, but to share out what threads repeat (on
+          ``threadIdx``, over blocks that do not use the outer loop and write no ``local`` buffer)
 
     ::
 
@@ -59,7 +59,8 @@ def _check(state: State, target: For, thread_axis: str) -> None:
         given = f"'{thread_axis}'{suggest(thread_axis, THREAD_AXES)}"
         raise refused(state, "bind", "a thread axis", given, at=name)
     if given := why_not_serial(target):
-        raise refused(state, "bind", "a serial loop", given, at=name)
+        hint = "a loop has one kind; split it to have another kind inside"
+        raise refused(state, "bind", "a serial loop", given, at=name, hint=hint)
     if given := why_not_affine(state, target):
         raise refused(state, "bind", "affine bindings of the loop", given, at=name)
     across = thread_axis.startswith("threadIdx")

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from metasched.analysis.dependence import direct_blocks
-from metasched.errors import ScheduleError
 from metasched.ir.stmt import Block, For, If, Seq, Stmt, seq
 from metasched.ir.walk import free_vars, stmt_exprs, walk
 from metasched.schedule.primitives.block_group import (
@@ -41,8 +40,10 @@ def blockize(
         The new block: ``<block>_o``, for blocks ``outer_<block>_<block>_``.
 
     Requires:
-        - at least one block is given
-        - a loop around a single block, or blocks of one scope
+        - at least one block
+        - blocks inside the root block
+        - a loop around a single block (or a list of blocks)
+        - blocks of one scope
         - blocks that no other statement stands between
         - extents and conditions inside that do not depend on loops outside
         - iterations that loops inside run through in parts of one size
@@ -91,9 +92,8 @@ def _span(state: State, target: str | tuple[str, ...]) -> Span:
 
 def _span_of_blocks(state: State, names: tuple[str, ...]) -> Span:
     if not names:
-        raise ScheduleError(
-            f"{_NAME}: expected at least one block, got none; give blocks from get_block"
-        )
+        hint = "give blocks from get_block"
+        raise refused(state, _NAME, "at least one block", "none", at=None, hint=hint)
     wanted = [state.block(name, _NAME) for name in dict.fromkeys(names)]
     scope = _scope(state, wanted[0])
     for block in wanted:
@@ -114,7 +114,10 @@ def _span_of_blocks(state: State, names: tuple[str, ...]) -> Span:
 
 def _scope(state: State, block: Block) -> Block:
     if block is state.program.root:
-        raise ScheduleError(f"{_NAME}: expected blocks inside the root block, got the root block")
+        raise refused(
+            state, _NAME, "blocks inside the root block", "the root block", at=block.name,
+            hint="take its get_child_blocks",
+        )  # fmt: skip
     return state.scope(block)
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from itertools import pairwise
 
-from metasched.errors import ScheduleError
 from metasched.ir.expr import Expr, Var, const, floordiv, floormod
 from metasched.ir.simplify import product
 from metasched.ir.stmt import For
@@ -25,10 +24,10 @@ def fuse(
         preserve_unit_iters: kept for compatibility; loops of extent 1 are fused like others.
 
     Requires:
-        - at least one loop is given
-        - the loops are serial and carry no annotations
-        - each loop is the only statement in the one before it
-        - no extent depends on another loop of the list
+        - at least one loop
+        - serial loops without annotations
+        - each loop to be the only statement in the one before it
+        - extents that do not depend on the other loops
 
     ::
 
@@ -37,7 +36,8 @@ def fuse(
                 ...i...j...
     """
     if not loops:
-        raise ScheduleError("fuse: expected at least one loop, got none; give loops from get_loops")
+        hint = "give loops from get_loops"
+        raise refused(state, "fuse", "at least one loop", "none", at=None, hint=hint)
     nest = _check(state, loops)
     if len(nest) == 1:
         return state, loops
@@ -77,6 +77,7 @@ def _check(state: State, names: tuple[str, ...]) -> list[For]:
                 raise refused(
                     state, "fuse", "extents that do not depend on the other loops",
                     f"{loop.extent} of '{loop.var.name}'", at=loop.var.name,
+                    hint="fuse only the loops around it or inside it",
                 )  # fmt: skip
     return nest
 

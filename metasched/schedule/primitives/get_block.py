@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from metasched.schedule.primitives.primitive import PRIMITIVES, Primitive
+from metasched.schedule.primitives.primitive import PRIMITIVES, Primitive, refused
 from metasched.schedule.state import State
 
 
@@ -14,9 +14,16 @@ def get_block(state: State, name: str) -> tuple[State, tuple[str, ...]]:
         name: the name; ``"root"`` is the block around everything, unless the program says else.
 
     Requires:
-        - there is a block of that name
+        - a block of that name
     """
-    return state, (state.block(name, "get_block").name,)
+    blocks = state.tree.blocks
+    if name not in blocks:
+        by = state.removed.get(name)
+        hint = f"{by} removed it" if by else f"the blocks are {', '.join(sorted(blocks))}"
+        raise refused(
+            state, "get_block", "a block of that name", f"'{name}'", at=None, hint=hint
+        )  # fmt: skip
+    return state, (name,)
 
 
 PRIMITIVES.register("get_block", Primitive("get_block", get_block, output="block"))

@@ -8,14 +8,13 @@ from itertools import combinations, product
 
 from metasched.analysis.dependence import direct_blocks
 from metasched.analysis.interleave import Stage, entangled
-from metasched.errors import ScheduleError
 from metasched.ir.expr import Expr, Var, const
 from metasched.ir.simplify import simplify
 from metasched.ir.stmt import Block, For, Seq, Stmt, seq
 from metasched.ir.walk import substitute
 from metasched.schedule.primitives.loop_nest import why_not_plain
 from metasched.schedule.primitives.placement import Refusal, facts
-from metasched.schedule.primitives.primitive import PRIMITIVES, Primitive
+from metasched.schedule.primitives.primitive import PRIMITIVES, Primitive, refused
 from metasched.schedule.state import State, rebind
 
 
@@ -34,13 +33,13 @@ def merge(state: State, *loops: str) -> tuple[State, tuple[str, ...]]:
 
     Requires:
         - at least two loops
-        - the loops are in nests of one sequence
-        - each loop down to the given ones is the only statement in the one before it
-        - the loops are at the same depth of their nests
-        - the loops of the nests are serial and carry no annotations
-        - the loops that are merged have the same extent
-        - what stands between the nests shares no result with the nests before it
-        - no iteration of a nest needs what the nests before it do in later iterations
+        - loops in nests of one sequence
+        - each loop to be the only statement in the one before it
+        - loops at the same depth of their nests
+        - serial loops without annotations
+        - loops of the same extent
+        - nothing between the nests that shares a result with those before it
+        - no iteration that needs what nests before do in later iterations
 
     ::
 
@@ -50,7 +49,8 @@ def merge(state: State, *loops: str) -> tuple[State, tuple[str, ...]]:
             c[j] = b[j]
     """
     if len(loops) < 2:
-        raise ScheduleError(f"merge: expected at least two loops, got {list(loops)}")
+        hint = "give a loop of each nest"
+        raise refused(state, "merge", "at least two loops", str(list(loops)), at=None, hint=hint)
     place = _find(state, [state.loop(name, "merge") for name in loops])
     if isinstance(place, Refusal):
         raise place.error(state, "merge")

@@ -18,9 +18,9 @@ def parallel(state: State, loop: str) -> tuple[State, tuple[str, ...]]:
         loop: the loop.
 
     Requires:
-        - the loop is serial
-        - no loop around or inside it is parallel
-        - every block inside uses the loop for spatial iterations only
+        - a serial loop
+        - no parallel loop around or inside
+        - a loop for spatial iterations only
 
     ::
 
@@ -28,7 +28,8 @@ def parallel(state: State, loop: str) -> tuple[State, tuple[str, ...]]:
     """
     target = state.loop(loop, "parallel")
     if given := why_not_serial(target):
-        raise refused(state, "parallel", "a serial loop", given, at=loop)
+        hint = "a loop has one kind; split it to have another kind inside"
+        raise refused(state, "parallel", "a serial loop", given, at=loop, hint=hint)
     nested = [
         other.var.name
         for other in (*state.loops_above(target), *loops_under(target.body))

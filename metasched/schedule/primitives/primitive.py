@@ -11,9 +11,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from metasched.errors import ScheduleError
-from metasched.ir.printer import print_program
 from metasched.registry import Registry
+from metasched.schedule.refusal import refused as refused
 from metasched.schedule.state import State
 from metasched.trace.instruction import RefKind
 
@@ -37,23 +36,3 @@ class Primitive:
 
 
 PRIMITIVES = Registry[Primitive]("primitive")
-
-
-def refused(
-    state: State, primitive: str, rule: str, given: str, *, at: str, hint: str = ""
-) -> ScheduleError:
-    """The error of a precondition that does not hold.
-
-    Args:
-        state: the state in which the primitive was refused.
-        primitive: its name.
-        rule: what is expected, worded as in the *Requires* list of the primitive.
-        given: what was found instead.
-        at: the loop or block to mark in the printed program.
-        hint: the usual remedy.
-    """
-    lines = [f"{primitive}: expected {rule}, got {given}"]
-    lines.append(print_program(state.program, mark=at))
-    if hint:
-        lines.append(f"hint: {hint}")
-    return ScheduleError("\n".join(lines))

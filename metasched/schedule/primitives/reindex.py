@@ -38,11 +38,11 @@ def reindex(
         The copying block.
 
     Requires:
-        - ("read", index), ("write", index) or a name
+        - "read" or "write" with an index, or a name
         - an index or the name of a buffer that the block reads (or writes)
         - a block without loops or blocks inside
         - a buffer that the block accesses at one place
-        - a buffer that is finished before the nest that reads it
+        - a buffer that is finished before the first nest that reads it
         - a block that alone writes the buffer
         - a block that does not read what it writes
         - readers of the buffer outside of the block's nest
@@ -78,7 +78,9 @@ def _access(block: Block, buffer: str | tuple[str | int, ...]) -> tuple[Region, 
             writing = verb == "write"
             region = accessed(block, index, writing=writing)
         case _:
-            return Refusal('("read", index), ("write", index) or a name', f"{buffer}", block.name)
+            rule = '"read" or "write" with an index, or a name'
+            hint = 'give ("read", 0) for the first buffer that the block reads'
+            return Refusal(rule, f"{buffer}", block.name, hint)
     return region if isinstance(region, Refusal) else (region, writing)
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from metasched.analysis.dependence import direct_blocks, driven
-from metasched.errors import ScheduleError
 from metasched.ir.stmt import Block, For, Stmt
 from metasched.ir.walk import free_vars
 from metasched.schedule.primitives.loop_nest import is_unit, why_not_orderless
@@ -17,19 +16,20 @@ def reorder(state: State, *ordered_loops: str) -> tuple[State, tuple[str, ...]]:
 
     The loops take each other's places; loops of the chain that are not listed stay where they are.
     A reduction starts anew where all its reduce iterations are zero. That comes first in every
-    order, but a reduction that is computed again and again must not be taken apart.
+    order, but a reduction that is computed again and again must not be taken apart. Loops that are
+    bound to threads must still go together as `bind` requires.
 
     Args:
         state: where to apply.
         ordered_loops: the loops in their new order.
 
     Requires:
-        - at least one loop is given, and none twice
-        - the loops lie on one chain, in which each loop holds nothing but the next
-        - no extent depends on a loop that would come to stand inside
-        - no block below has opaque iterations
-        - thread-bound loops still go together, as `bind` requires
-        - no reduction is repeated by loops that would come to stand inside its reduce loops
+        - at least one loop and none twice
+        - loops of one chain
+        - each loop of the chain to hold nothing but the next
+        - extents that do not depend on loops further inside
+        - no block with opaque iterations below
+        - no reduction repeated inside its reduce loops
 
     ::
 
@@ -37,9 +37,10 @@ def reorder(state: State, *ordered_loops: str) -> tuple[State, tuple[str, ...]]:
             for j in serial(8):              for i in serial(4):
     """
     if not ordered_loops or len(set(ordered_loops)) < len(ordered_loops):
-        raise ScheduleError(
-            f"reorder: expected at least one loop and none twice, got {list(ordered_loops)}"
-        )
+        raise refused(
+            state, "reorder", "at least one loop and none twice", str(list(ordered_loops)), at=None,
+            hint="give loops from get_loops in their new order",
+        )  # fmt: skip
     wanted = [state.loop(name, "reorder") for name in ordered_loops]
     chain = _chain(state, wanted)
     listed = iter(wanted)
@@ -88,11 +89,13 @@ def _check(state: State, chain: list[For], order: list[For]) -> None:
             raise refused(
                 state, "reorder", "extents that do not depend on loops further inside",
                 f"{loop.extent} of '{loop.var.name}'", at=loop.var.name,
+                hint="keep the loop inside those that its extent depends on",
             )  # fmt: skip
     if given := why_not_orderless(chain[0]):
         raise refused(
-            state, "reorder", "no block with opaque iterations below", given, at=chain[0].var.name
-        )
+            state, "reorder", "no block with opaque iterations below", given, at=chain[0].var.name,
+            hint="opaque iterations stay in their order; reorder loops around the block only",
+        )  # fmt: skip
     for block in direct_blocks(chain[-1].body):
         if block.init is not None and not _runs_once(state, block, chain, order):
             raise refused(

@@ -31,8 +31,9 @@ def reorder_block_iter_var(
     count = len(target.iters)
     if sorted(new_order) != list(range(count)):
         raise refused(
-            state, "reorder_block_iter_var", f"each of the {count} positions exactly once",
-            str(list(new_order)), at=block,
+            state, "reorder_block_iter_var", "each of the positions exactly once",
+            f"{list(new_order)} for {count}", at=block,
+            hint=f"give 0 to {count - 1} in the new order",
         )  # fmt: skip
     iters = tuple(target.iters[position] for position in new_order)
     return state.replace(target, replace(target, iters=iters)), ()

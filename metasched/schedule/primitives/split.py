@@ -31,10 +31,10 @@ def split(
         disable_predication: promise that the product equals the extent, for symbolic factors.
 
     Requires:
-        - the loop is serial and carries no annotation
-        - at most one factor is None
-        - every factor is at least 1
-        - the factors cover the extent
+        - a serial loop without annotations
+        - at most one factor None
+        - every factor at least 1
+        - factors that cover the extent
 
     ::
 
@@ -68,12 +68,18 @@ def _check(state: State, target: For, factors: tuple[Expr | int | None, ...]) ->
             hint="split before parallel, vectorize, unroll and annotate",
         )  # fmt: skip
     if sum(f is None for f in factors) > 1:
-        raise refused(state, "split", "at most one factor None", str(list(factors)), at=name)
+        raise refused(
+            state, "split", "at most one factor None", str(list(factors)), at=name,
+            hint="give numbers for the others, or split twice",
+        )  # fmt: skip
     known = [f if isinstance(f, Expr) else const(f) for f in factors if f is not None]
     for factor in known:
         value = int_value(factor)
         if value is not None and value < 1:
-            raise refused(state, "split", "every factor at least 1", str(value), at=name)
+            raise refused(
+                state, "split", "every factor at least 1", str(value), at=name,
+                hint="give None for a factor to have it computed",
+            )  # fmt: skip
     rest = product(known)
     left = simplify(floordiv(target.extent + rest - 1, rest))
     extents = [left if f is None else f if isinstance(f, Expr) else const(f) for f in factors]

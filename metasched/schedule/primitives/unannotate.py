@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from metasched.errors import suggest
 from metasched.ir.stmt import annotation, with_annotation
 from metasched.schedule.primitives.primitive import PRIMITIVES, Primitive, refused
 from metasched.schedule.state import State
@@ -19,7 +18,7 @@ def unannotate(state: State, block_or_loop: str, ann_key: str) -> tuple[State, t
         ann_key: the key.
 
     Requires:
-        - the block or loop has an annotation of that key
+        - an annotation of that key
 
     ::
 
@@ -29,8 +28,8 @@ def unannotate(state: State, block_or_loop: str, ann_key: str) -> tuple[State, t
     if annotation(target.annotations, ann_key) is None:
         keys = [key for key, _ in target.annotations]
         raise refused(
-            state, "unannotate", f"an annotation '{ann_key}'", f"none{suggest(ann_key, keys)}",
-            at=block_or_loop,
+            state, "unannotate", "an annotation of that key", f"none of '{ann_key}'",
+            at=block_or_loop, hint=f"its annotations are {', '.join(keys)}" if keys else "",
         )  # fmt: skip
     notes = with_annotation(target.annotations, ann_key, None)
     return state.replace(target, replace(target, annotations=notes)), ()

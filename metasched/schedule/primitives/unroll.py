@@ -18,8 +18,8 @@ def unroll(state: State, loop: str) -> tuple[State, tuple[str, ...]]:
         loop: the loop.
 
     Requires:
-        - the loop is serial
-        - the extent is a constant, not a size of the program
+        - a serial loop
+        - a constant extent (no size of the program)
 
     ::
 
@@ -27,7 +27,8 @@ def unroll(state: State, loop: str) -> tuple[State, tuple[str, ...]]:
     """
     target = state.loop(loop, "unroll")
     if given := why_not_serial(target):
-        raise refused(state, "unroll", "a serial loop", given, at=loop)
+        hint = "a loop has one kind; split it to have another kind inside"
+        raise refused(state, "unroll", "a serial loop", given, at=loop, hint=hint)
     if given := why_not_constant(state, target):
         raise refused(
             state, "unroll", "a constant extent", given, at=loop,

@@ -23,10 +23,10 @@ def vectorize(state: State, loop: str) -> tuple[State, tuple[str, ...]]:
         loop: the loop.
 
     Requires:
-        - the loop is serial
-        - the extent is a constant, not a size of the program
-        - the loop is innermost, up to loops of extent 1
-        - every block inside uses the loop for spatial iterations only
+        - a serial loop
+        - a constant extent (no size of the program)
+        - an innermost loop (up to loops of extent 1)
+        - a loop for spatial iterations only
 
     ::
 
@@ -34,7 +34,8 @@ def vectorize(state: State, loop: str) -> tuple[State, tuple[str, ...]]:
     """
     target = state.loop(loop, "vectorize")
     if given := why_not_serial(target):
-        raise refused(state, "vectorize", "a serial loop", given, at=loop)
+        hint = "a loop has one kind; split it to have another kind inside"
+        raise refused(state, "vectorize", "a serial loop", given, at=loop, hint=hint)
     if given := why_not_constant(state, target):
         raise refused(
             state, "vectorize", "a constant extent", given, at=loop,

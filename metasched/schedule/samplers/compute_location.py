@@ -11,6 +11,7 @@ from metasched.ir.expr import Var
 from metasched.ir.stmt import Block, For
 from metasched.schedule.primitives.compute_at import INLINE, ROOT, can_compute_at
 from metasched.schedule.primitives.compute_inline import can_compute_inline
+from metasched.schedule.refusal import refused
 from metasched.schedule.samplers.sampler import SAMPLERS, Sampler, decided
 from metasched.schedule.samplers.site import ComputeLocation
 from metasched.schedule.state import State
@@ -20,12 +21,25 @@ _INLINED: Final = -2
 _AS_IT_IS: Final = -1
 
 
-def _site(state: State, block: str) -> ComputeLocation:
+def sample_compute_location(state: State, block: str) -> ComputeLocation:
+    """Where a block may be computed: a loop, or that it is inlined (-2) or stays (-1).
+
+    The output is a handle that `compute_at` takes; every legal place is equally likely.
+
+    Args:
+        state: where to choose.
+        block: the block.
+
+    Requires:
+        - a block inside the root block
+        - a decision that is legal here
+    """
     target = state.block(block, "sample_compute_location")
     if target is state.program.root:
-        raise ScheduleError(
-            "sample_compute_location: expected a block inside the root block, got the root block"
-        )
+        raise refused(
+            state, "sample_compute_location", "a block inside the root block", "the root block",
+            at=block, hint="take one of its get_child_blocks",
+        )  # fmt: skip
     loops = tuple(loop.var.name for loop in _common_loops(state, target))
 
     def is_legal(location: int) -> bool:
@@ -64,5 +78,5 @@ def _outputs(
 
 SAMPLERS.register(
     "sample_compute_location",
-    Sampler("sample_compute_location", _site, _outputs, output="loop"),
+    Sampler("sample_compute_location", sample_compute_location, _outputs, output="loop"),
 )

@@ -11,7 +11,24 @@ from metasched.schedule.state import State
 from metasched.trace.instruction import Decision
 
 
-def _site(state: State, loop: str, n: int, *, max_innermost_factor: int = 16) -> PerfectTile:
+def sample_perfect_tile(
+    state: State, loop: str, n: int, *, max_innermost_factor: int = 16
+) -> PerfectTile:
+    """Factors of a loop's extent, the last at most ``max_innermost_factor``.
+
+    The factors multiply to the extent exactly; all ways to write it so are equally likely.
+
+    Args:
+        state: where to choose.
+        loop: the loop whose extent is factored.
+        n: how many factors.
+        max_innermost_factor: the most that the last factor may be.
+
+    Requires:
+        - at least one factor
+        - a loop of constant extent
+        - a decision that is legal here
+    """
     extent = constant_extent(state, loop, n, "sample_perfect_tile")
     return PerfectTile(extent, n, max_innermost_factor)
 
@@ -30,5 +47,5 @@ def _outputs(
 
 SAMPLERS.register(
     "sample_perfect_tile",
-    Sampler("sample_perfect_tile", _site, _outputs, output="expr", many=True),
+    Sampler("sample_perfect_tile", sample_perfect_tile, _outputs, output="expr", many=True),
 )

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
-from metasched.errors import ScheduleError
 from metasched.ir.expr import Expr, Var, const, int_value
 from metasched.registry import Registry
+from metasched.schedule.refusal import refused
 from metasched.schedule.samplers.site import AbstractSite
 from metasched.schedule.state import State
 from metasched.trace.instruction import Decision, RefKind
@@ -48,14 +48,17 @@ def constant_extent(state: State, loop: str, n: int, sampler: str) -> int:
         ScheduleError: it is symbolic, or there are no factors.
     """
     if n < 1:
-        raise ScheduleError(f"{sampler}: expected at least one factor, got n={n}")
+        raise refused(
+            state, sampler, "at least one factor", f"n={n}", at=loop,
+            hint="n is the number of loops to split into",
+        )  # fmt: skip
     extent = state.loop(loop, sampler).extent
     value = int_value(extent)
     if value is None:
-        raise ScheduleError(
-            f"{sampler}: expected a loop of constant extent, got '{loop}' of extent {extent}; "
-            "split it by constants first"
-        )
+        raise refused(
+            state, sampler, "a loop of constant extent", f"{extent} of '{loop}'", at=loop,
+            hint="split it by constants first",
+        )  # fmt: skip
     return value
 
 

@@ -153,7 +153,7 @@ def f(a: Buffer((8,), "float32"), b: Buffer((8,), "float32")):
         ([("serial(5)", 'thread(5, axis="warp")')], r"a thread axis \(blockIdx.x, .*got 'warp'"),
         (
             [(f"serial({n})", f'thread({n}, axis="threadIdx.x")') for n in (4, 5)],
-            "one extent of all loops on 'threadIdx.x' in a kernel, got 5 of 'j' and 4 of 'i'",
+            "one extent of all loops on an axis in a kernel, got 5 of 'j' and 4 of 'i'",
         ),
     ],
 )

@@ -82,7 +82,7 @@ def test_a_missing_decision_is_named() -> None:
 def test_a_trace_of_another_program_is_refused() -> None:
     with pytest.raises(TraceError, match=r"decision \(.*\) is not legal for PerfectTile"):
         replay(tiled().trace, matmul(m=5))
-    with pytest.raises(ScheduleError, match="there is no block 'c'"):
+    with pytest.raises(ScheduleError, match="a block of that name, got 'c'"):
         replay(tiled().trace, copy(3))
 
 

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import inspect
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -11,6 +12,7 @@ from metasched.errors import ScheduleError, UsageError
 from metasched.schedule.arguments import parameters
 from metasched.schedule.primitives import PRIMITIVES
 from metasched.schedule.samplers import SAMPLERS
+from metasched.schedule.samplers.site import Replay
 from metasched.schedule.schedule import Schedule
 from metasched.trace.instruction import GIVES_SEVERAL, Ref, has_effect
 from tests.core.schedule.programs import matmul
@@ -57,10 +59,11 @@ def test_methods_give_what_the_primitives_give(kind: str) -> None:
     assert (kind in GIVES_SEVERAL) is several
 
 
-@pytest.mark.parametrize("kind", [*PRIMITIVES])
+@pytest.mark.parametrize("kind", KINDS)
 def test_methods_say_what_the_primitives_say(kind: str) -> None:
+    found = member(kind)
     method = inspect.getdoc(getattr(Schedule, kind)) or ""
-    function = inspect.getdoc(PRIMITIVES[kind].apply) or ""
+    function = inspect.getdoc(found.site if kind in SAMPLERS else found.apply) or ""
     assert method.splitlines()[0] == function.splitlines()[0]
 
 
@@ -135,10 +138,68 @@ def test_new_handles_never_take_the_name_of_old_ones() -> None:
     assert len({ref.name for ref in refs} | {"l1"}) == 4
 
 
+def test_forked_seeds_differ_and_leave_the_draws_alone() -> None:
+    sch, other = Schedule(matmul(m=64 * 27), seed=1), Schedule(matmul(m=64 * 27), seed=1)
+    assert len({sch.fork_seed() for _ in range(8)}) == 8
+    assert sch.fork_seed() != other.fork_seed() == Schedule(matmul(), seed=1).fork_seed()
+    drawn = [
+        [s.int_of(f) for f in s.sample_perfect_tile(s.get_loops(s.get_block("c"))[0], 4)]
+        for s in (sch, other)
+    ]
+    assert drawn[0] == drawn[1]
+
+
+def test_a_replay_has_no_seed_to_fork() -> None:
+    sch = Schedule(matmul(), choices=Replay({}))
+    with pytest.raises(UsageError, match=r"draws its choices, got .* from Replay; call seed"):
+        sch.fork_seed()
+    sch.seed(3)
+    assert sch.fork_seed() >= 0
+
+
+def test_work_on_knows_the_one_program() -> None:
+    sch = Schedule(matmul())
+    sch.work_on("matmul")
+    assert sch.trace.instructions == ()
+    with pytest.raises(UsageError, match="expected the program 'matmul', got 'main'; make a"):
+        sch.work_on("main")
+
+
 def test_show_prints_the_program(capsys: pytest.CaptureFixture[str]) -> None:
     sch = Schedule(matmul())
     sch.show()
     assert capsys.readouterr().out == f"{sch.program}\n"
+
+
+def test_show_marks_what_the_last_step_changed(capsys: pytest.CaptureFixture[str]) -> None:
+    sch = Schedule(matmul())
+    i, j, _ = sch.get_loops(sch.get_block("c"))
+    sch.parallel(i)
+    sch.unroll(j)
+    sch.get_loops(sch.get_block("c"))
+    sch.show(diff=True)
+    shown = capsys.readouterr().out.splitlines()
+    assert [line for line in shown if line[0] != " "] == [
+        "-         for j in serial(6):", "+         for j in unrolled(6):"
+    ]  # fmt: skip
+    assert [line[2:] for line in shown if line[0] != "-"] == str(sch.program).splitlines()
+    sch.show(diff=sch.original)
+    assert sum(line[0] == "+" for line in capsys.readouterr().out.splitlines()) == 2
+
+
+def test_show_has_colours_on_a_terminal(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True)
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    sch = Schedule(matmul())
+    sch.unroll(sch.get_loops(sch.get_block("c"))[0])
+    for diff in (False, True):
+        sch.show(diff)
+        shown = capsys.readouterr().out
+        assert "\x1b[" in shown
+        plain = re.sub(r"\x1b\[[0-9;]*m", "", shown)
+        assert "unrolled(8)" in plain
 
 
 def test_schedules_import_nothing_heavy() -> None:
@@ -156,6 +217,12 @@ def test_schedules_import_nothing_heavy() -> None:
         (lambda s, i: s.split(3, [2, None]), "split takes loop as input 0, got 3"),
         (lambda s, i: s.split(i, [2], disable_predication=1), "'disable_predication' cannot be 1"),
         (lambda s, i: s.fuse(i, 7), "fuse takes a loop or block as input 1, got 7"),
+        (lambda s, i: s.get_block(None), "get_block takes name as input 0, got None"),
+        (lambda s, i: s.compute_at("c", i, index="0"), "option 'index' cannot be '0'"),
+        (
+            lambda s, i: s.sample_perfect_tile(i, 2, decision=[2.0, 4]),
+            r"sample_perfect_tile: expected a decision of whole numbers, got \[2.0, 4\]",
+        ),
     ],
 )
 def test_arguments_of_the_wrong_kind_are_refused(

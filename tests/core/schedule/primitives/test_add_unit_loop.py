@@ -19,7 +19,7 @@ def test_around_a_block_and_a_loop() -> None:
     check(sch)
 
 
-def test_requires_a_block_inside_the_root_block() -> None:
+def test_requires_a_loop_or_a_block_inside_the_root_block() -> None:
     sch = Schedule(copy(3))
     with pytest.raises(ScheduleError, match="a block inside the root block, got the root block"):
         sch.add_unit_loop(sch.get_block("root"))

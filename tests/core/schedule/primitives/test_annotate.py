@@ -41,5 +41,5 @@ def test_requires_no_annotation_of_that_key() -> None:
     sch = Schedule(matmul())
     block = sch.get_block("c")
     sch.annotate(block, "note", 1)
-    with pytest.raises(ScheduleError, match="no annotation 'note', got one of value 1"):
+    with pytest.raises(ScheduleError, match="no annotation of that key, got 'note' of value 1"):
         sch.annotate(block, "note", 2)

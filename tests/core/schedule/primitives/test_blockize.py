@@ -272,6 +272,10 @@ def test_requires_blocks_of_one_scope() -> None:
     outer = sch.blockize(loop)
     with pytest.raises(ScheduleError, match="blocks of one scope, got 'b' in another scope"):
         sch.blockize([outer, sch.get_block("b")])
+
+
+def test_requires_blocks_inside_the_root_block() -> None:
+    sch, _ = fused()
     with pytest.raises(ScheduleError, match="blocks inside the root block, got the root block"):
         sch.blockize([sch.get_block("root")])
 
@@ -286,14 +290,14 @@ def test_requires_blocks_that_no_other_statement_stands_between() -> None:
         sch.blockize([sch.get_block("b"), sch.get_block("d")])
 
 
-def test_requires_extents_inside_that_do_not_depend_on_loops_outside() -> None:
+def test_requires_extents_and_conditions_inside_that_do_not_depend_on_loops_outside() -> None:
     sch = Schedule(triangle())
     _, inner = sch.get_loops(sch.get_block("b"))
     with pytest.raises(ScheduleError, match="do not depend on loops outside, got i, which"):
         sch.blockize(inner)
 
 
-def test_requires_iterations_in_parts_of_one_size() -> None:
+def test_requires_iterations_that_loops_inside_run_through_in_parts_of_one_size() -> None:
     sch, loop = fused()
     strided, inner = sch.split(loop, [4, 3])
     sch.reorder(inner, strided)
@@ -410,7 +414,7 @@ def both(a: Buffer((8, 8, 4), "float32"), c: Buffer((8, 4), "float32")):
                 c[v_l, v_i] = c[v_l, v_i] + a[v_k, v_r, v_i]"""
 
 
-def test_requires_loops_inside_a_reduction_of_one_kind() -> None:
+def test_requires_loops_inside_a_reduction_that_drive_either_spatial_or_reduce_iterations() -> None:
     sch = Schedule(parse(BOTH))
     _, inner = sch.get_loops(sch.get_block("c"))
     with pytest.raises(ScheduleError, match="either spatial or reduce iterations, got 'f'"):

@@ -3,6 +3,7 @@ from __future__ import annotations
 import pytest
 
 from metasched import ops, te
+from metasched.ir.parser import parse
 from metasched.schedule.schedule import Schedule
 from tests.core.schedule.primitives.stages import check_valid, refuses, row_sums, tiled
 from tests.core.schedule.programs import body, matmul, two_stages
@@ -109,6 +110,14 @@ def test_requires_loops_that_drive_either_spatial_or_reduce_iterations() -> None
         sch.decompose_reduction(block, fused)
 
 
+def test_requires_reduce_iterations_that_start_at_zero() -> None:
+    text = str(row_sums(4, 5)).replace("reduce(5, k)", "reduce(5, 4 - k)")
+    sch = Schedule(parse(text))
+    block = sch.get_block("s")
+    with refuses(sch, "reduce iterations that start at zero, got 'v_k' bound to 4 - k"):
+        sch.decompose_reduction(block, sch.get_loops(block)[0])
+
+
 def test_requires_loops_that_run_each_iteration_of_the_block_once() -> None:
     sch = Schedule(row_sums(4, 5))
     block = sch.get_block("s")
@@ -121,7 +130,7 @@ def test_requires_loops_that_run_each_iteration_of_the_block_once() -> None:
     check_valid(sch)
 
 
-def test_requires_tiles_that_do_not_overlap() -> None:
+def test_requires_loops_that_run_each_iteration_of_the_block_once_in_tiles() -> None:
     a = te.placeholder((9, 4), "float32", name="a")
     k = te.reduce_axis(4, name="k")
     s = te.compute((9,), lambda i: te.sum(a[i, k], axis=k), name="s")

@@ -24,10 +24,15 @@ def test_block_by_name() -> None:
     assert found.name == "c"
 
 
-def test_requires_that_there_is_a_block_of_that_name() -> None:
+def test_requires_a_block_of_that_name() -> None:
     sch = Schedule(two_stages())
-    with pytest.raises(ScheduleError, match="get_block: there is no block 'd'; known: b, c, root"):
+    with pytest.raises(ScheduleError, match="get_block: expected a block of that name, got 'd'"):
         sch.get_block("d")
+    with pytest.raises(ScheduleError, match="hint: the blocks are b, c, root"):
+        sch.get_block("d")
+    sch.compute_inline(sch.get_block("b"))
+    with pytest.raises(ScheduleError, match="hint: compute_inline removed it"):
+        sch.get_block("b")
 
 
 def test_loops_outermost_first() -> None:
@@ -63,4 +68,14 @@ def test_lookups_are_traced_and_dropped_when_simplified() -> None:
     sch.get_loops(sch.get_block("c"))
     assert len(sch.trace.instructions) == 2
     assert sch.trace.simplified().instructions == ()
+    check(sch)
+
+
+def test_postprocessing_is_a_mark_in_the_trace() -> None:
+    sch = Schedule(two_stages())
+    (loop, _) = sch.get_loops(sch.get_block("c"))
+    sch.enter_postproc()
+    sch.parallel(loop)
+    assert [step.kind for step in sch.trace.instructions][-2:] == ["enter_postproc", "parallel"]
+    assert len(sch.trace.without_postproc().instructions) == 2
     check(sch)

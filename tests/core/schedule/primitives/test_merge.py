@@ -142,7 +142,7 @@ def test_requires_at_least_two_loops() -> None:
 
 
 @pytest.mark.parametrize(("k", "j"), [(0, 0), (0, 1)])
-def test_requires_nests_of_one_sequence(k: int, j: int) -> None:
+def test_requires_loops_in_nests_of_one_sequence(k: int, j: int) -> None:
     sch = Schedule(two_stages())
     with pytest.raises(ScheduleError, match="loops in nests of one sequence, got 'i' and"):
         sch.merge(loops(sch, "b")[k], loops(sch, "b")[j])
@@ -158,7 +158,7 @@ def test_requires_each_loop_to_be_the_only_statement_in_the_one_before_it() -> N
         sch.merge(loops(sch, "b")[1], loops(sch, "c")[1])
 
 
-def test_requires_the_same_depth() -> None:
+def test_requires_loops_at_the_same_depth_of_their_nests() -> None:
     sch = Schedule(two_stages(4, 4))
     with pytest.raises(ScheduleError, match="got 'c_j' at depth 2 and 'i' at 1"):
         sch.merge(loops(sch, "b")[0], loops(sch, "c")[1])
@@ -171,14 +171,14 @@ def test_requires_serial_loops_without_annotations() -> None:
         sch.merge(loops(sch, "b")[1], loops(sch, "c")[1])
 
 
-def test_requires_the_same_extent() -> None:
+def test_requires_loops_of_the_same_extent() -> None:
     sch = Schedule(two_stages(6, 6))
     sch.split(loops(sch, "b")[0], [2, 3])
     with pytest.raises(ScheduleError, match="loops of the same extent, got 6 of 'c_i' and 2 of"):
         sch.merge(loops(sch, "b")[0], loops(sch, "c")[0])
 
 
-def test_requires_nothing_between_that_shares_a_result() -> None:
+def test_requires_nothing_between_the_nests_that_shares_a_result() -> None:
     a = te.placeholder((6,), "float32", name="a")
     b = te.compute((6,), lambda i: a[i] + 1.0, name="b")
     c = te.compute((6,), lambda i: b[i] * 2.0, name="c")
@@ -194,13 +194,15 @@ LATER: list[Callable[[Expr], Expr]] = [lambda i: 6 - i, lambda i: te.min(i + 1, 
 
 
 @pytest.mark.parametrize("index", LATER)
-def test_requires_no_iteration_that_needs_later_ones(index: Callable[[Expr], Expr]) -> None:
+def test_requires_no_iteration_that_needs_what_nests_before(
+    index: Callable[[Expr], Expr],
+) -> None:
     sch = Schedule(shifted(7, index))
     with pytest.raises(ScheduleError, match="got block 'c', which shares 'b' with 'b'"):
         sch.merge(loops(sch, "b")[0], loops(sch, "c")[0])
 
 
-def test_requires_a_finished_reduction() -> None:
+def test_requires_no_iteration_that_needs_what_nests_before_finish() -> None:
     sch = Schedule(with_epilogue(3, 5, 5))
     i, j, k = loops(sch, "c")
     sch.reorder(i, k, j)

@@ -56,7 +56,7 @@ def test_requires_a_loop_for_spatial_iterations_only() -> None:
         sch.parallel(k)
 
 
-def test_requires_that_iterations_do_not_write_the_same_elements() -> None:
+def test_requires_a_loop_for_spatial_iterations_only_where_they_write_the_same() -> None:
     sch = Schedule(copy(4, 6))
     outer, _ = sch.get_loops(sch.get_block("b"))
     unit = sch.add_unit_loop(outer)

@@ -172,7 +172,7 @@ def test_requires_a_loop_that_is_not_vectorized() -> None:
         sch.read_at(loop, block, 0, "local")
 
 
-def test_requires_a_buffer_that_is_finished_before_the_first_statement_that_reads_it() -> None:
+def test_requires_a_buffer_that_is_finished_before_the_first_statement_in_the_loop() -> None:
     rule = "a buffer that is finished before the first statement in the loop that reads it, got "
     sch = Schedule(matmul())
     block = sch.get_block("c")

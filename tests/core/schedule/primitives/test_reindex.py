@@ -132,7 +132,7 @@ def test_size_known_at_run_time() -> None:
 @pytest.mark.parametrize("buffer", [("reads", 0), ("read",), ("read", "a"), ("read", 0, 0)])
 def test_requires_read_or_write_with_an_index_or_a_name(buffer: tuple[str | int, ...]) -> None:
     sch = Schedule(copy(4))
-    with refuses(sch, f'("read", index), ("write", index) or a name, got {buffer}'):
+    with refuses(sch, f'"read" or "write" with an index, or a name, got {buffer}'):
         sch.reindex(sch.get_block("b"), buffer)
 
 

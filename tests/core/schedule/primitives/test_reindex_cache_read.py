@@ -4,7 +4,14 @@ import pytest
 
 from metasched import ops, te
 from metasched.schedule.schedule import Schedule
-from tests.core.schedule.primitives.stages import check_valid, refuses, scores, tiled, window
+from tests.core.schedule.primitives.stages import (
+    check_valid,
+    nested,
+    refuses,
+    scores,
+    tiled,
+    window,
+)
 from tests.core.schedule.programs import body
 
 
@@ -97,3 +104,9 @@ def test_requires_positions_of_all_iterations_that_the_read_depends_on() -> None
     sch = Schedule(scores())
     with refuses(sch, "positions of all iterations that the read depends on, got none of 'v_j'"):
         sch.reindex_cache_read(sch.get_block("c"), 1, "local", (2,))
+
+
+def test_requires_a_block_without_loops_or_blocks_inside() -> None:
+    sch = Schedule(nested())
+    with refuses(sch, "a block without loops or blocks inside, got loop 'x'"):
+        sch.reindex_cache_read(sch.get_block("outer"), 0, "local", [0])

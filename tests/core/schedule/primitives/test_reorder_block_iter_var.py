@@ -56,6 +56,6 @@ def test_a_single_variable_has_one_order() -> None:
 def test_requires_each_of_the_positions_exactly_once(order: list[int]) -> None:
     sch = Schedule(matmul())
     before = sch.state
-    with pytest.raises(ScheduleError, match="each of the 3 positions exactly once, got"):
+    with pytest.raises(ScheduleError, match="each of the positions exactly once, got"):
         sch.reorder_block_iter_var(sch.get_block("c"), order)
     assert sch.state is before

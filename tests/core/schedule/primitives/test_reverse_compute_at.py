@@ -214,7 +214,7 @@ def test_requires_producers_that_have_finished_what_the_block_reads() -> None:
         sch.reverse_compute_at(sch.get_block("d"), sch.get_loops(sch.get_block("b"))[0])
 
 
-def test_requires_tiles_without_gaps() -> None:
+def test_requires_producers_that_have_finished_what_the_block_reads_without_gaps() -> None:
     sch = Schedule(two_stages(6, 8))
     _, j = sch.get_loops(sch.get_block("b"))
     outer, inner = sch.split(j, [2, 4])

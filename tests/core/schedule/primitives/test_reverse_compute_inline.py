@@ -132,13 +132,15 @@ def test_requires_blocks_without_conditions() -> None:
         ((5, 4), lambda x, y: ((x + y) % 6, y)),
     ],
 )
-def test_requires_a_read_that_can_be_inverted(shape: tuple[int, ...], read: Read) -> None:
+def test_requires_a_read_of_the_producers_result_that_can_be_inverted(
+    shape: tuple[int, ...], read: Read
+) -> None:
     sch = Schedule(reshaped(shape, read))
     with refuses(sch, "expected a read of the producer's result that can be inverted, got b["):
         sch.reverse_compute_inline(sch.get_block("c"))
 
 
-def test_requires_a_read_at_one_place() -> None:
+def test_requires_a_read_of_the_producers_result_that_can_be_inverted_at_one_place() -> None:
     a = te.placeholder((6,), "float32", name="a")
     b = te.compute((6,), lambda i: a[i] + 1.0, name="b")
     c = te.compute((5,), lambda i: b[i] + b[i + 1], name="c")

@@ -160,7 +160,7 @@ def test_requires_reduce_loops_that_drive_no_spatial_iteration() -> None:
         sch.rfactor(j, 0)
 
 
-def test_requires_a_single_reduction_that_starts_from_its_identity() -> None:
+def test_requires_a_single_sum_product_maximum_or_minimum_that_starts_from_its_identity() -> None:
     rule = "a single sum, product, maximum or minimum that starts from its identity, got "
     sch = Schedule(ops.argmax(m=3, n=5))
     (block,) = sch.get_child_blocks(sch.get_block("root"))

@@ -107,7 +107,7 @@ def test_requires_loops_around_the_block_alone() -> None:
         sch.transform_block_layout(block, "i, j, k -> [i, j, k]")
 
 
-def test_requires_loops_outside_of_branches() -> None:
+def test_requires_loops_around_the_block_alone_and_no_branches() -> None:
     sch = Schedule(
         parse(
             """@program

@@ -4,7 +4,7 @@ import pytest
 
 from metasched.errors import ScheduleError
 from metasched.schedule.schedule import Schedule
-from tests.core.schedule.programs import check, matmul
+from tests.core.schedule.programs import body, check, copy, matmul
 
 
 def test_undoes_annotate() -> None:
@@ -17,11 +17,21 @@ def test_undoes_annotate() -> None:
     check(sch)
 
 
+def test_a_note_on_a_loop_goes() -> None:
+    sch = Schedule(copy(5))
+    (loop,) = sch.get_loops(sch.get_block("b"))
+    sch.annotate(loop, "first", 1)
+    sch.annotate(loop, "second", 2)
+    sch.unannotate(loop, "first")
+    assert body(sch).startswith('for i0 in serial(5, {"second": 2}):\n')
+    check(sch)
+
+
 def test_requires_an_annotation_of_that_key() -> None:
     sch = Schedule(matmul())
     block = sch.get_block("c")
     sch.annotate(block, "note", 1)
-    with pytest.raises(
-        ScheduleError, match=r"an annotation 'nte', got none; did you mean 'note'\?"
-    ):
+    with pytest.raises(ScheduleError, match="an annotation of that key, got none of 'nte'"):
+        sch.unannotate(block, "nte")
+    with pytest.raises(ScheduleError, match=r"hint: its annotations are note$"):
         sch.unannotate(block, "nte")

@@ -156,7 +156,7 @@ def test_requires_a_loop_that_is_not_vectorized() -> None:
         sch.write_at(loop, block, 0, "local")
 
 
-def test_requires_a_first_block_that_makes_all_that_is_used_of_the_buffer() -> None:
+def test_requires_a_first_block_that_makes_in_each_iteration_of_the_loop_all() -> None:
     sch = Schedule(matmul())
     block = sch.get_block("c")
     k = sch.get_loops(block)[2]
@@ -172,7 +172,9 @@ def test_requires_a_first_block_that_makes_all_that_is_used_of_the_buffer() -> N
 
 
 @pytest.mark.parametrize("where", ["i % 2 == 0", "i < 5"])
-def test_requires_a_first_block_without_a_condition(where: str) -> None:
+def test_requires_a_first_block_that_makes_in_each_iteration_unconditionally(
+    where: str,
+) -> None:
     program = producer("reads(a[v_i])", "writes(b[v_i])", "b[v_i] = a[v_i]", where=where)
     sch = Schedule(program)
     block = sch.get_block("b")
@@ -180,7 +182,7 @@ def test_requires_a_first_block_without_a_condition(where: str) -> None:
         sch.write_at(sch.get_loops(block)[0], block, 0, "local")
 
 
-def test_requires_a_first_block_that_makes_whole_boxes() -> None:
+def test_requires_a_first_block_that_makes_in_each_iteration_in_boxes() -> None:
     sch = Schedule(overlapping())
     block = sch.get_block("p")
     with refuses(sch, f"{RULE}, got 'p', which makes only a part of 'p' there"):

@@ -1,0 +1,36 @@
+"""Holds the tests of preconditions to the wording of the *Requires* lists."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from metasched.errors import ScheduleError
+from metasched.schedule import refusal
+from tests.core.schedule.wording import bare_slug, is_named, refused_rule, requirement_slugs
+
+
+@pytest.fixture(autouse=True)
+def _refusals_are_worded_as_required(  # pyright: ignore[reportUnusedFunction]
+    request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[None]:
+    """Name of the test, *Requires* line and message agree in every ``test_requires_`` test."""
+    name = str(request.node.originalname) if isinstance(request.node, pytest.Function) else ""
+    if not name.startswith("test_requires_"):
+        yield
+        return
+    told: list[tuple[str, str]] = []
+
+    class Recorded(ScheduleError):
+        def __init__(self, message: str) -> None:
+            super().__init__(message)
+            told.append(refused_rule(message))
+
+    monkeypatch.setattr(refusal, "ScheduleError", Recorded)
+    yield
+    for kind, rule in told:
+        for slug in requirement_slugs(kind):
+            if is_named(name, slug) and bare_slug(rule).startswith(slug):
+                return
+    pytest.fail(f"{name} should be named and refused as in a Requires line, was refused as {told}")
