@@ -2,7 +2,8 @@
 
 Iteration variables are replaced by their bindings, predicates become `If`, and each reduction's
 init runs in loops of its own before the outermost loop that reduces, so later passes meet no
-condition "first step of the reduction". Loops of one step disappear. Read `buffers` next.
+condition "first step of the reduction", save where a fused loop reduces several elements one after
+the other. Loops of one step disappear. Read `buffers` next.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
 from metasched.errors import CodegenError
-from metasched.ir.expr import TRUE, Expr, Var, const, int_value
+from metasched.ir.expr import TRUE, Expr, Var, all_of, const, equal, int_value
 from metasched.ir.stmt import Annotations, Block, For, If, Stmt, Store, annotation, seq
 from metasched.ir.walk import free_vars, loads, map_stmts, stores, substitute
 from metasched.lower.scope import Scope
@@ -78,10 +79,30 @@ class _Lowering:
         } & {loop.var for loop in self.loops}
         if not reduced:
             return _guarded(predicate, seq(self.visit(block.init, inner, ()), body))
+        if not self.starts_together(block, bound, reduced):
+            zeros = [equal(bound[i.var], 0) for i in block.iters if i.kind == "reduce"]
+            first = simplify(all_of(zeros))
+            init = _guarded(first, self.visit(block.init, inner, ()))
+            return _guarded(predicate, seq(init, body))
         depth = next(d for d, loop in enumerate(self.loops) if loop.var in reduced)
         init = self.init_nest(block, inner, predicate, reduced, depth)
         self.inits.setdefault(depth, []).append(init)
         return _guarded(predicate, body)
+
+    def starts_together(self, block: Block, bound: Mapping[Var, Expr], reduced: set[Var]) -> bool:
+        """Whether each element's reduction starts where all loops that reduce do.
+
+        It does not where a loop, as a fused one, drives spatial iterations too.
+        """
+        zeros: dict[Var, Expr] = {v: const(0, v.dtype) for v in reduced}
+        for it in block.iters:
+            if it.kind == "reduce":
+                first = self.scope.simplify(substitute(bound[it.var], zeros))
+                if int_value(first) != 0:
+                    return False
+            elif free_vars(bound[it.var]) & reduced:
+                return False
+        return True
 
     def init_nest(
         self,

@@ -53,3 +53,25 @@ def test_samples(name: str, tmp_path: Path) -> None:
     done = sample(space, sketch, program, TARGET, seed=1)
     assert isinstance(done, Schedule)
     check(program, done.program, tmp_path)
+
+
+def test_partitioned_reductions_and_merged_nests(tmp_path: Path) -> None:
+    program = ops.matmul(m=5, n=7, k=11)
+    sch = Schedule(program)
+    block = sch.get_block("c")
+    i, _, k = sch.get_loops(block)
+    sch.decompose_reduction(block, i)
+    init = sch.get_block("c_init")
+    sch.merge(sch.get_loops(init)[1], sch.get_loops(block)[1])
+    sch.loop_partition(k, [8])
+    check(program, sch.program, tmp_path)
+    plain = Schedule(program)
+    plain.loop_partition(plain.get_loops(plain.get_block("c"))[2], [8])
+    check(program, plain.program, tmp_path)
+
+
+def test_a_loop_that_drives_spatial_and_reduce_iterations(tmp_path: Path) -> None:
+    program = ops.matmul(m=5, n=7, k=11)
+    sch = Schedule(program)
+    sch.fuse(*sch.get_loops(sch.get_block("c"))[1:])
+    check(program, sch.program, tmp_path)
