@@ -32,6 +32,12 @@ class Loops(Recorder):
         """Fuse perfectly nested loops, given outermost first, into one."""
         return self._do("fuse", *loops, preserve_unit_iters=preserve_unit_iters)[0]
 
+    def loop_partition(
+        self, loop: Ref, factors: Sequence[Ref | int | None], preserve_unit_iters: bool = True
+    ) -> tuple[Ref, ...]:
+        """Cut a loop into loops that follow each other, each with a copy of what is in it."""
+        return self._do("loop_partition", loop, factors, preserve_unit_iters=preserve_unit_iters)
+
     def merge(self, *loops: Ref) -> Ref:
         """Merge loops of nests that follow each other, so that their iterations alternate."""
         return self._do("merge", *loops)[0]

@@ -20,6 +20,7 @@ from metasched.schedule.primitives import get_consumers as get_consumers
 from metasched.schedule.primitives import get_loops as get_loops
 from metasched.schedule.primitives import get_output_blocks as get_output_blocks
 from metasched.schedule.primitives import get_producers as get_producers
+from metasched.schedule.primitives import loop_partition as loop_partition
 from metasched.schedule.primitives import merge as merge
 from metasched.schedule.primitives import parallel as parallel
 from metasched.schedule.primitives import read_at as read_at

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from metasched.analysis.dependence import Scope, driven
 from metasched.ir.expr import const, int_value
 from metasched.ir.simplify import Simplifier
-from metasched.ir.stmt import Block, For, Region, seq
+from metasched.ir.stmt import Block, For, seq
 from metasched.ir.walk import free_vars, substitute
 from metasched.schedule.primitives.placement import Refusal, facts
 from metasched.schedule.primitives.primitive import PRIMITIVES, Primitive
-from metasched.schedule.primitives.reduction_init import InitNest
+from metasched.schedule.primitives.reduction_init import InitNest, update_of
 from metasched.schedule.state import State, edit_stmt
 
 
@@ -51,15 +49,9 @@ def decompose_reduction(state: State, block: str, loop: str) -> tuple[State, tup
     if isinstance(split, Refusal):
         raise split.error(state, "decompose_reduction")
     nest, name = split.build(state, state.simplifier(target))
-    update = replace(target, init=None, reads=_with_own(target))
+    update = update_of(target)
     changed = edit_stmt(outer, lambda s: update if s is target else s)
     return state.replace(outer, seq(nest, changed or outer)), (name,)
-
-
-def _with_own(block: Block) -> tuple[Region, ...]:
-    """The reads of a block with what it accumulates into."""
-    own = tuple(w for w in block.writes if all(r.buffer != w.buffer for r in block.reads))
-    return (*block.reads, *own)
 
 
 def _check(state: State, block: Block, outer: For) -> InitNest | Refusal:

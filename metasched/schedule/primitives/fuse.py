@@ -21,7 +21,7 @@ def fuse(
     Args:
         state: where to apply.
         loops: the loops; a single one stays as it is.
-        preserve_unit_iters: kept for compatibility; loops of extent 1 are fused like others.
+        preserve_unit_iters: whether a fused loop of extent 1 stays in the bindings of blocks.
 
     Requires:
         - at least one loop
@@ -50,7 +50,7 @@ def fuse(
         index = floordiv(fused, step)
         values[loop.var] = index if loop is nest[0] else floormod(index, loop.extent)
         step = product((loop.extent, step))
-    known = simplifier_under(state, nest[0], {fused: total})
+    known = simplifier_under(state, nest[0], {fused: total}, keep_units=preserve_unit_iters)
     values = {var: known(value) for var, value in values.items()}
     body = rebind(nest[-1].body, values, known)
     return state.replace(nest[0], For(fused, total, body)).without("fuse", *loops), (name,)

@@ -139,12 +139,15 @@ def _shared_result(state: State, loop: For, block: Block) -> str | None:
     return None
 
 
-def simplifier_under(state: State, loop: For, new: Mapping[Var, Expr]) -> Simplifier:
+def simplifier_under(
+    state: State, loop: For, new: Mapping[Var, Expr], *, keep_units: bool
+) -> Simplifier:
     """A simplifier for what is under a loop that gives way to ``new`` loops.
 
-    Loops of extent 1 stay in the bindings, so that the structure does not depend on tile sizes.
+    With ``keep_units``, loops of extent 1 stay in the bindings, so that the structure does not
+    depend on tile sizes.
     """
-    known = state.simplifier(loop, keep_units=True)
+    known = state.simplifier(loop, keep_units=keep_units)
     for var, extent in new.items():
         known.bind(var, extent)
     for inner in loops_under(loop.body):

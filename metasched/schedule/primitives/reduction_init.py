@@ -67,6 +67,12 @@ class InitNest:
         return nest, name
 
 
+def update_of(block: Block) -> Block:
+    """A reduction without its init; it reads what it accumulates into."""
+    own = tuple(w for w in block.writes if all(r.buffer != w.buffer for r in block.reads))
+    return replace(block, init=None, reads=(*block.reads, *own))
+
+
 def _reads(body: Stmt, iters: tuple[IterVar, ...]) -> tuple[Region, ...]:
     if isinstance(body, Store):
         return element_regions(read_accesses(body), iters)

@@ -27,7 +27,7 @@ def split(
         state: where to apply.
         loop: the loop to split.
         factors: extents of the new loops.
-        preserve_unit_iters: kept for compatibility; loops of extent 1 are always kept.
+        preserve_unit_iters: whether loops of extent 1 stay in the bindings of blocks.
         disable_predication: promise that the product equals the extent, for symbolic factors.
 
     Requires:
@@ -52,7 +52,8 @@ def split(
     for var, extent in new.items():
         index = add(mul(index, extent), var)
     index = simplify(index)
-    body = rebind(target.body, {target.var: index}, simplifier_under(state, target, new))
+    known = simplifier_under(state, target, new, keep_units=preserve_unit_iters)
+    body = rebind(target.body, {target.var: known(index)}, known)
     if not exact and not _equal(total, target.extent):
         body = guard_blocks(body, less(index, target.extent))
     for var, extent in reversed(new.items()):

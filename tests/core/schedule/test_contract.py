@@ -43,7 +43,6 @@ MISSING: Final[frozenset[str]] = frozenset(
         "cache_index",
         "decompose_padding",
         "fuse_reduction_epilogue",
-        "loop_partition",
         "pad_einsum",
         "reindex_cache_write",
         "rolling_buffer",

@@ -105,3 +105,11 @@ def test_requires_extents_that_do_not_depend_on_the_other_loops() -> None:
         ScheduleError, match="extents that do not depend on the other loops, got i "
     ):
         sch.fuse(*sch.get_loops(sch.get_block("b")))
+
+
+@pytest.mark.parametrize(("keep", "binding"), [(True, "i0_i1"), (False, "0")])
+def test_unit_loops_leave_the_bindings_if_wished(keep: bool, binding: str) -> None:
+    sch = Schedule(copy(1, 1))
+    sch.fuse(*sch.get_loops(sch.get_block("b")), preserve_unit_iters=keep)
+    assert f"v_i0 = spatial(1, {binding})" in body(sch)
+    check(sch)

@@ -114,3 +114,10 @@ def test_the_message_marks_the_loop() -> None:
     sch, loop = vector(12)
     with pytest.raises(ScheduleError, match=r"for i0 in serial\(12\):  # <--"):
         sch.split(loop, [3, 3])
+
+
+def test_unit_loops_leave_the_bindings_if_wished() -> None:
+    sch, loop = vector(12)
+    sch.split(loop, [1, 12, 1], preserve_unit_iters=False)
+    assert "spatial(12, i0_1)" in body(sch)
+    check(sch)
