@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import json
 import math
-from typing import Any, Final, cast
+from keyword import iskeyword
+from typing import Any, Final, TypeGuard, cast
 
 from metasched.errors import TraceError, suggest
 from metasched.trace.instruction import (
@@ -105,7 +106,7 @@ def _no_constant(name: str) -> None:
 def _read(item: Any, index: int, defined: set[Ref]) -> Instruction:
     where = f"instruction {index}"
     parts = _list(item, where)
-    if len(parts) != 4 or not isinstance(parts[0], str):
+    if len(parts) != 4 or not _is_name(parts[0]):
         raise TraceError(f"{where} must be [kind, inputs, attrs, outputs], got {item!r}")
     kind, inputs, attrs, outputs = parts
     values = tuple(_value(v, where) for v in _list(inputs, f"{where}: inputs"))
@@ -121,6 +122,8 @@ def _read(item: Any, index: int, defined: set[Ref]) -> Instruction:
 
 def _attrs(data: Any, where: str) -> Attrs:
     items = sorted(_object(data, f"{where}: attrs").items())
+    if unfit := [key for key, _ in items if not _is_name(key)]:
+        raise TraceError(f"{where}: expected names of options, got {unfit[0]!r}")
     values = [(key, _value(value, where)) for key, value in items]
     if any(refs_in(value) for _, value in values):
         raise TraceError(f"{where}: attrs hold plain values, got a handle")
@@ -140,9 +143,15 @@ def _value(data: Any, where: str) -> Input:
 def _ref(data: Any, where: str) -> Ref:
     if isinstance(data, dict) and len(cast(dict[str, Any], data)) == 1:
         ((kind, name),) = cast(dict[str, Any], data).items()
-        if kind in _KINDS and isinstance(name, str) and name.isidentifier():
+        if kind in _KINDS and _is_name(name):
             return Ref(kind, name)
     raise TraceError(f"{where}: expected a handle such as {{'loop': 'l3'}}, got {data!r}")
+
+
+def _is_name(value: Any) -> TypeGuard[str]:
+    """Whether a value can stand for itself in Python text, where ``sch`` is the schedule."""
+    named = isinstance(value, str) and value.isidentifier()
+    return named and not iskeyword(value) and value != "sch"
 
 
 def _read_decisions(data: Any, steps: tuple[Instruction, ...]) -> dict[int, Decision]:

@@ -71,6 +71,10 @@ LOOKUP = ["get_block", ["c"], {}, [{"block": "b0"}]]
             changed(instructions=[["a", [], {}, [{"loop": "x; import os"}]]]),
             "expected a handle such as",
         ),
+        (changed(instructions=[["a", [], {}, [{"loop": "sch"}]]]), "expected a handle such as"),
+        (changed(instructions=[["a", [], {}, [{"loop": "for"}]]]), "expected a handle such as"),
+        (changed(instructions=[["a; import os", [], {}, []]]), "instruction 0 must be"),
+        (changed(instructions=[["a", [], {"b=1, c": 1}, []]]), "names of options, got 'b=1, c'"),
         (
             changed(instructions=[LOOKUP, ["a", [], {"n": {"block": "b0"}}, []]]),
             "attrs hold plain values",
