@@ -34,7 +34,7 @@ requirements do not hold raises `ms.errors.ScheduleError`, which shows the progr
 marked, and leaves the schedule as it was. The [tutorial](../tutorial.md) uses the most common
 ones.
 
-Not traced are `copy`, `seed`, `fork_seed`, `work_on`, `get`, `int_of` and `show`.
+[Schedule](schedule.md) has the methods that are no steps, such as `copy` and `show`.
 
 | step | family | gives | what it does |
 |---|---|---|---|
@@ -43,7 +43,7 @@ Not traced are `copy`, `seed`, `fork_seed`, `work_on`, `get`, `int_of` and `show
 
 def pages() -> dict[str, str]:
     """The text of every page by file name."""
-    found = {f"{_stem(family)}.md": _page(family) for family in families()}
+    found = {f"{_stem(family)}.md": _page(family) for family in (Schedule, *families())}
     return {"index.md": _INDEX + "".join(_rows()), **found}
 
 
@@ -101,12 +101,13 @@ def _rows() -> Iterator[str]:
 
 
 def _page(family: type[Recorder]) -> str:
-    about = inspect.cleandoc(sys.modules[family.__module__].__doc__ or "")
-    lines = [_WRITTEN, "", f"# {_stem(family).capitalize()}", "", _prose(about)]
+    about = family.__doc__ if family is Schedule else sys.modules[family.__module__].__doc__
+    lines = [_WRITTEN, "", f"# {_stem(family).capitalize()}", ""]
+    lines.extend(_body(inspect.cleandoc(about or "").splitlines()))
     for name in methods(family):
         lines.extend(["", f"## {name}", "", f"`{_signature(name)}`", ""])
         lines.extend(_body(documentation(name).splitlines()))
-        if _member(name) is None:
+        if _member(name) is None and family is not Schedule:
             lines.extend(["", "It is not traced."])
     return re.sub(r"\n{3,}", "\n\n", "\n".join(lines)).strip() + "\n"
 
@@ -136,7 +137,7 @@ def _body(lines: list[str]) -> Iterator[str]:
             yield _prose(line)
         elif not section or section == "::":
             yield line
-        elif not line.strip().startswith("state: "):
+        elif section != "Args" or not line.strip().startswith("state: "):
             yield _item(line.removeprefix("    "))
 
 
