@@ -14,6 +14,8 @@ _INLINE: Final = "compute_inline works on elementwise stages; use compute_at to 
 
 REMEDIES: Final[dict[str, str]] = {
     # loops
+    "at least one factor": "give the new extents, one of them None to have it computed",
+    "every factor at least 1": "give None for a factor to have it computed",
     "a thread axis": "give blockIdx, threadIdx or vthread with .x, .y or .z",
     "affine bindings of the loop": "bind a loop that iterations are linear in",
     "an extent that is known when the kernel starts": "bind the loop that the extent depends on",
@@ -35,7 +37,10 @@ REMEDIES: Final[dict[str, str]] = {
     "a buffer that the block accesses at one place": "use cache_read, which keeps the indices",
     "a block that writes one element in each of its iterations": "use cache_write",
     "distinct positions of the block's iterations": "count iterations from 0, each once",
+    "positions of the block's iterations": "count the iterations from 0",
     "positions of all iterations that the read depends on": "name the others, too",
+    "a place of its own for each of the iterations": "let the map name each of them",
+    "a place that depends on no further iterations": "leave reduce iterations out of the map",
     "a buffer that is finished before the first statement in the loop that reads it": (
         "use a loop further inside"
     ),
@@ -79,7 +84,35 @@ REMEDIES: Final[dict[str, str]] = {
     "results of reductions that no block before them touches": "blockize the reduction alone",
     "blocks of one scope": "take blocks beside each other",
     "extents and conditions inside that do not depend on loops outside": "use a loop further out",
+    "the name of a registered intrinsic": "register it with metasched.target.intrinsics",
+    "a block around loops and a single block": "blockize the loops first",
+    "a single store, without an init or a predicate": "decompose_reduction, and split exactly",
+    "loops that run through the tile once": "split loops to the tile of the intrinsic first",
+    # memory
+    "the name of a scalar dtype": "such as 'float32' or 'int8'",
+    "a buf_type that is 'read' or 'write'": "it says which of the block's regions are meant",
+    "indices of buffers that the block": "the block's reads and writes list them, from 0",
+    "a map of the block's iterations to a begin and an end": "write it as 'i, j -> [i, i + 1]'",
+    "ranges that are not empty": "the end is the first index that is left out",
+    "ranges that hold what the block certainly accesses": "a promise may be wide, never narrow",
+    "a block that writes this buffer only": "give each buffer a block of its own",
+    "blocks without blocks inside": "roll buffers before blockize",
+    "a buffer that some block behind the producer reads": "take a block that others read",
+    "readers that need no more than the same iteration makes": "use compute_at first",
+    "windows of a fixed size that are made completely": _SPLIT,
+    "serial or unrolled loops from the rolling one on": "roll before parallel and vectorize",
+    # epilogues
+    "a complete block as epilogue": "take an elementwise block beside the reduction",
+    "an epilogue that reads the result of the reduction": "take one of its get_consumers",
+    "a result that only the epilogue reads": "use reverse_compute_at instead",
+    "an epilogue that takes the elements of the result one by one": "use reverse_compute_at",
+    "results of one dtype": "cast behind the epilogue, in a block of its own",
+    "a reduction that runs each iteration once": _ORDER,
+    "other operands of the epilogue that are finished": _ORDER,
     # layouts
+    "an index map to indices of a known range": "bound them with % or //",
+    "a map into a shape that is known": "give constants where sizes are symbolic",
+    "a pad value": "give a number that the dtype holds, or a map such as 'i, j -> [0]'",
     "loops around the block alone": _ORDER,
     "a loop of its own for each iteration": _ORDER,
     "loops of fixed extents": "take a block whose loops do not depend on each other",

@@ -1,23 +1,28 @@
 """How long primitives and replays take: ``python -m tests.bench.bench_primitives``.
 
-A primitive is applied to a tiled convolution again and again; the trace of such a schedule is
+A primitive is applied to a tiled convolution again and again: some with arguments that are a fair
+use, and each of them with those that the random tests draw. The trace of such a schedule is
 replayed concretely and with symbolic tiles. Times are medians in milliseconds of processor time,
 which other work on the machine disturbs least.
 """
 
 from __future__ import annotations
 
+import random
 import statistics
 import time
 from collections.abc import Callable, Iterable
 
 from metasched import ops
+from metasched.errors import ScheduleError
 from metasched.ir.stmt import Block
 from metasched.schedule.replay import replay
 from metasched.schedule.samplers.site import AbstractChoices, Replay, Symbolic
 from metasched.schedule.schedule import Schedule
 from metasched.trace.instruction import Ref
 from metasched.trace.trace import Trace
+from tests.core.schedule.steps import STEPS
+from tests.core.schedule.steps.step import Step
 
 CONV = ops.conv2d(h=56, w=56, ci=64, co=64, k=3, s=1, p=1)
 
@@ -82,6 +87,23 @@ def primitives() -> Iterable[tuple[str, Callable[[Schedule, list[list[Ref]]], ob
     yield "compute_at", lambda s, x: s.compute_at(s.get_block("pad"), x[1][-1], True)
 
 
+def at_random(start: Schedule, step: Step, count: int = 15) -> tuple[float, int] | None:
+    """The median time of a primitive with random arguments, and how often it was legal."""
+    samples: list[float] = []
+    for seed in range(20 * count):
+        sch, rng = start.copy(), random.Random(seed)
+        try:
+            proposal = step.draw(rng, sch)
+            begin = time.process_time()
+            proposal()
+            samples.append(time.process_time() - begin)
+        except ScheduleError:
+            continue
+        if len(samples) == count:
+            break
+    return (statistics.median(samples) * 1e3, len(samples)) if samples else None
+
+
 def replayed(trace: Trace, choices: Callable[[Trace], AbstractChoices]) -> float:
     """The time of one replay."""
     return median_ms(lambda: replay(trace, CONV, choices=choices(trace)))
@@ -95,6 +117,12 @@ def main() -> None:
         base = median_ms(start.copy)
         spent = median_ms(lambda apply=apply: apply(start.copy(), levels)) - base
         print(f"{name:16} {spent:7.3f} ms on {len(sch.state.tree.loops)} loops")
+    start, _ = tiled("SRSR")
+    print(f"with random arguments, on {len(start.get_loops(start.get_block('conv')))} loops")
+    for step in sorted(STEPS, key=lambda s: s.name):
+        found = at_random(start, step)
+        said = "refused every time" if found is None else f"{found[0]:7.3f} ms of {found[1]}"
+        print(f"  {step.name:26} {said}")
     trace = whole()
     print(f"replay of {len(trace.instructions)} steps")
     print(f"  concrete       {replayed(trace, lambda t: Replay(dict(t.decisions))):7.3f} ms")
