@@ -122,6 +122,14 @@ def arg_specs(program: Program) -> tuple[ArgSpec, ...]:
     )
 
 
+def changed_parameter(program: Program, scheduled: Program) -> str | None:
+    """Why callers of a program cannot call its scheduled form: a parameter has another layout."""
+    for given, taken in zip(program.params, scheduled.params, strict=True):
+        if (given.shape, given.dtype) != (taken.shape, taken.dtype):
+            return f"the schedule transforms the layout of the parameter '{given.name}'"
+    return None
+
+
 def _schedule(candidate: Candidate, program: Program) -> tuple[Program, Trace]:
     if candidate.trace is None:
         schedule = default_schedule(program, candidate.target)
@@ -130,6 +138,8 @@ def _schedule(candidate: Candidate, program: Program) -> tuple[Program, Trace]:
     done = postprocess(schedule, candidate.postprocs, candidate.target)
     if isinstance(done, RejectedSchedule):
         raise Rejected(done.reason)
+    if (reason := changed_parameter(program, done.program)) is not None:
+        raise Rejected(reason)
     return done.program, done.trace
 
 

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from metasched.build import SYMBOLIC, compile_source, source_hash
+from metasched.build import SYMBOLIC, changed_parameter, compile_source, source_hash
 from metasched.codegen import emit
 from metasched.database import (
     AbstractDatabase,
@@ -140,7 +140,8 @@ def compile(  # noqa: A001
     """Compile a program with the best schedule on record for the target.
 
     Args:
-        program: the program, or a schedule of yours, which is compiled as it stands.
+        program: the program, or a schedule of yours, which is compiled as it stands: where it
+            transforms the layout of a parameter, the kernel takes that layout.
         target: what to compile for.
         database: URL of a tuning database, or an open one; that of `metasched.using` when None.
             Without a record of the program the default schedule is used and ``kernel.record`` is
@@ -150,7 +151,7 @@ def compile(  # noqa: A001
 
     Raises:
         UsageError: no program, or no such target, URL scheme or equality; a schedule and a
-            database.
+            database; a record whose schedule transforms the layout of a parameter.
         DatabaseError: the database is a snapshot, and the kernel is not the one that it locks.
         ToolchainError: no C compiler; the message says what to install.
     """
@@ -161,7 +162,9 @@ def compile(  # noqa: A001
                 "compile builds a schedule as it stands, got a database, too; give its program to "
                 "have the best record looked up"
             )
-        return _built(program.original, program.program, goal, None)
+        original, scheduled = program.original, program.program
+        as_given = changed_parameter(original, scheduled) is None
+        return _built(original if as_given else scheduled, scheduled, goal, None)
     if not isinstance(program, Program):  # pyright: ignore[reportUnnecessaryIsInstance]
         raise UsageError(
             f"compile expects a program or a schedule, got {type(program).__name__}; "
@@ -172,6 +175,8 @@ def compile(  # noqa: A001
         if found is not None and opened is not None and opened.is_locked:
             _check_locked(found.record, goal)
     scheduled = default_schedule(program, goal).program if found is None else found.program
+    if (reason := changed_parameter(program, scheduled)) is not None:
+        raise UsageError(f"{reason}; compile the schedule itself and pack the array for it")
     return _built(program, scheduled, goal, found)
 
 

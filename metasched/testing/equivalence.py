@@ -10,6 +10,7 @@ from metasched.ir.expr import Buffer, const
 from metasched.ir.printer import free_sizes
 from metasched.ir.reference import Array, concrete_shape, evaluate
 from metasched.ir.stmt import Program
+from metasched.schedule.index_map import IndexMap
 
 
 def random_inputs(
@@ -43,14 +44,29 @@ def check_equivalent(
     seed: int = 0,
     sizes: Mapping[str, int] | None = None,
     rtol: float = 1e-9,
+    layouts: Mapping[str, IndexMap] | None = None,
+    pad_value: float = 0.0,
 ) -> None:
     """Compare the outputs of two programs on random inputs, in double precision.
+
+    Args:
+        expected: the program that says what is right.
+        actual: the program to check.
+        seed: of the random inputs.
+        sizes: values of symbolic sizes by name.
+        rtol: how far outputs may differ.
+        layouts: the layout of each parameter that the actual program takes transformed.
+        pad_value: what the padding of such parameters holds, of outputs as well.
 
     Raises:
         AssertionError: an output differs; the message holds the printed program.
     """
     inputs = random_inputs(expected, seed=seed, sizes=sizes)
     want = evaluate(expected, inputs, sizes=sizes)
+    for name, index_map in (layouts or {}).items():
+        for arrays in (inputs, want):
+            if name in arrays:
+                arrays[name] = index_map.map_array(arrays[name], pad_value)
     got = evaluate(actual, inputs, sizes=sizes)
     for name, array in want.items():
         np.testing.assert_allclose(

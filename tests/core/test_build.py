@@ -111,6 +111,16 @@ def test_a_trace_of_another_program_is_rejected_in_one_line(tmp_path: Path) -> N
     assert "\n" not in str(caught.value)
 
 
+def test_a_trace_that_transforms_a_parameter_is_rejected(tmp_path: Path) -> None:
+    sch = Schedule(matmul())
+    sch.transform_layout(sch.get_block("c"), "b", "k, j -> [j, k]")
+    candidate = Candidate(str(matmul()), sch.trace.to_json(), (), TARGET)
+    with pytest.raises(
+        Rejected, match=r"^the schedule transforms the layout of the parameter 'b'$"
+    ):
+        build_candidate(candidate, str(tmp_path))
+
+
 def test_arguments_of_a_program() -> None:
     specs = arg_specs(matmul())
     assert [(s.name, s.shape, s.dtype, s.is_output) for s in specs] == [

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -180,6 +181,19 @@ def test_the_best_record_is_what_is_compiled(tmp_path: Any) -> None:
     assert other.record is None
     np.testing.assert_allclose(made(a, b), a @ b, rtol=1e-5, atol=1e-5)
     assert ms.compile(program, database=url).record == made.record
+
+
+def test_a_record_that_transforms_a_parameter_is_refused(tmp_path: Any) -> None:
+    program, target = ops.matmul(m=8, n=12, k=5), Target("cpu")
+    sch = Schedule(program)
+    sch.transform_layout(sch.get_block("c"), "b", "k, j -> [j, k]")
+    record = replace(tuned_record(program, target, str(tmp_path)), trace=sch.trace.to_json())
+    with open_database("memory:") as database:
+        database.put(record)
+        with pytest.raises(
+            UsageError, match=r"the schedule transforms .* the parameter 'b'; compile"
+        ):
+            ms.compile(program, database=database)
 
 
 def test_what_is_no_program_is_refused() -> None:

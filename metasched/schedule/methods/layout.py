@@ -6,7 +6,12 @@ keep the text. `metasched.schedule.index_map` says what it can do.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from functools import partial
+
 from metasched.schedule.index_map import IndexMap, IndexMapLike
+from metasched.schedule.primitives.placement import Refusal
+from metasched.schedule.primitives.staging import access_of
 from metasched.schedule.recorder import Recorder
 from metasched.trace.instruction import Ref
 
@@ -14,11 +19,32 @@ from metasched.trace.instruction import Ref
 class Layout(Recorder):
     """Methods of `Schedule`: layout."""
 
+    def transform_layout(
+        self,
+        block: Ref,
+        buffer: str | Sequence[str | int],
+        index_map: IndexMapLike,
+        pad_value: IndexMapLike | int | float | None = None,
+        *,
+        assume_injective_transform: bool = False,
+    ) -> None:
+        """Lay a buffer out anew: element ``i`` goes to ``index_map(i)``, wherever it is used."""
+        given = buffer if isinstance(buffer, str) else tuple(buffer)
+        found = access_of(self.state.block(str(self.value(block)), "transform_layout"), given)
+        rank = None if isinstance(found, Refusal) else len(found[0].ranges)
+        text = _text(index_map, rank)
+        pad = pad_value if isinstance(pad_value, int | float | None) else _text(pad_value, None)
+        do = partial(
+            self._do, "transform_layout", block, given, text,
+            assume_injective_transform=assume_injective_transform,
+        )  # fmt: skip
+        do() if pad is None else do(pad_value=pad)
+
     def transform_block_layout(self, block: Ref, index_map: IndexMapLike) -> None:
         """Let a block run over the iterations that a map makes of its own."""
         target = self.state.block(str(self.value(block)), "transform_block_layout")
         self._do("transform_block_layout", block, _text(index_map, len(target.iters)))
 
 
-def _text(index_map: IndexMapLike, rank: int) -> str:
+def _text(index_map: IndexMapLike, rank: int | None) -> str:
     return index_map if isinstance(index_map, str) else str(IndexMap.of(index_map, rank))

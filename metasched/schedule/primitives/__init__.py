@@ -35,6 +35,7 @@ from metasched.schedule.primitives import set_scope as set_scope
 from metasched.schedule.primitives import split as split
 from metasched.schedule.primitives import storage_align as storage_align
 from metasched.schedule.primitives import transform_block_layout as transform_block_layout
+from metasched.schedule.primitives import transform_layout as transform_layout
 from metasched.schedule.primitives import unannotate as unannotate
 from metasched.schedule.primitives import unroll as unroll
 from metasched.schedule.primitives import vectorize as vectorize

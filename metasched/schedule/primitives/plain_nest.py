@@ -37,13 +37,15 @@ class PlainNest:
 
 def plain_nest(state: State, block: Block) -> PlainNest | Refusal:
     """The nest of a block whose loops run through one iteration each."""
+    if block is state.program.root:
+        return Refusal("loops around the block alone", "the root block", block.name)
     loops = state.loops_above(block)
-    inner: Sequence[Stmt] = (*loops[1:], block)
-    for loop, body in zip(loops, inner, strict=True):
+    nest: Sequence[For | Block] = (*loops, block)
+    for loop, body in zip(loops, nest[1:], strict=True):
         if loop.body is not body:
             given = f"'{loop.var.name}', which holds more"
             return Refusal("loops around the block alone", given, loop.var.name)
-    if not any(s is (loops[0] if loops else block) for s in top_statements(state.scope(block))):
+    if not any(s is nest[0] for s in top_statements(state.scope(block))):
         return Refusal("loops around the block alone", f"'{block.name}' in a branch", block.name)
     extents = {loop.var: loop.extent for loop in loops}
     moving = facts(state).ranges.keys()
@@ -112,9 +114,12 @@ class NewAxes:
         fresh = tuple(Var(name) for name in names)
         return NewAxes(fresh[:count], fresh[count:])
 
-    def bound(self, extents: Sequence[Expr], kinds: Sequence[IterKind]) -> tuple[IterVar, ...]:
-        """The iterations, each bound to its loop."""
-        axes = zip(self.iters, extents, kinds, self.loops, strict=True)
+    def bound(
+        self, extents: Sequence[Expr], kinds: Sequence[IterKind] | None = None
+    ) -> tuple[IterVar, ...]:
+        """The iterations, each bound to its loop; spatial ones by default."""
+        spatial: list[IterKind] = ["spatial"] * len(extents)
+        axes = zip(self.iters, extents, kinds or spatial, self.loops, strict=True)
         return tuple(IterVar(var, extent, kind, loop) for var, extent, kind, loop in axes)
 
     def around(self, body: Stmt, extents: Sequence[Expr]) -> Stmt:

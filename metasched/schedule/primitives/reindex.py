@@ -15,7 +15,7 @@ from metasched.schedule.primitives.reindexing import (
     one_place,
     used_iters,
 )
-from metasched.schedule.primitives.staging import accessed
+from metasched.schedule.primitives.staging import access_of
 from metasched.schedule.state import State
 
 
@@ -57,7 +57,7 @@ def reindex(
     """
     target = state.block(block, "reindex")
     scope = Scope.of(state.scope(target))
-    found = _access(target, buffer)
+    found = access_of(target, buffer)
     if isinstance(found, Refusal):
         raise found.error(state, "reindex")
     region, writing = found
@@ -66,22 +66,6 @@ def reindex(
         raise change.error(state, "reindex")
     apply = change.writing if writing else change.reading
     return apply(state, scope.root), (change.cache.name,)
-
-
-def _access(block: Block, buffer: str | tuple[str | int, ...]) -> tuple[Region, bool] | Refusal:
-    """The region that is meant, and whether it is one that the block writes."""
-    match buffer:
-        case str():
-            writing = any(r.buffer.name == buffer for r in block.writes)
-            region = accessed(block, buffer, writing=writing)
-        case ("read" | "write" as verb, int() as index):
-            writing = verb == "write"
-            region = accessed(block, index, writing=writing)
-        case _:
-            rule = '"read" or "write" with an index, or a name'
-            hint = 'give ("read", 0) for the first buffer that the block reads'
-            return Refusal(rule, f"{buffer}", block.name, hint)
-    return region if isinstance(region, Refusal) else (region, writing)
 
 
 def _check(

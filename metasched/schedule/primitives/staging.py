@@ -43,6 +43,7 @@ class Copy:
         target_at: its indices, given the iterations.
         source: the buffer to read.
         source_at: its indices, given the iterations.
+        limits: how much of each dimension of the source counts; its shape where empty.
     """
 
     name: str
@@ -51,6 +52,7 @@ class Copy:
     target_at: Callable[[Sequence[Var]], Sequence[Expr]]
     source: Buffer
     source_at: Callable[[Sequence[Var]], Sequence[Expr]]
+    limits: tuple[Expr, ...] = ()
 
     def nest(self, state: State) -> Stmt:
         """The copy as a loop nest with fresh names."""
@@ -78,7 +80,7 @@ class Copy:
         """The source, guarded where the domain reaches over its edges as padding does."""
         known = Simplifier(domain)
         guards: list[Expr] = []
-        for index, size in zip(at, self.source.shape, strict=True):
+        for index, size in zip(at, self.limits or self.source.shape, strict=True):
             inside = (less_equal(const(0, index.dtype), index), less(index, size))
             guards.extend(g for g in inside if not known.can_prove(g))
         value = Load(self.source, at)
@@ -136,6 +138,22 @@ def touched_box(blocks: Iterable[Block], buffer: Buffer) -> tuple[Range, ...]:
         joined = known.hull(total, box)
         total = tuple(pair or full for pair, full in zip(joined, whole, strict=True))
     return total
+
+
+def access_of(block: Block, buffer: str | tuple[str | int, ...]) -> tuple[Region, bool] | Refusal:
+    """The region that is meant, and whether it is one that the block writes."""
+    match buffer:
+        case str():
+            writing = any(r.buffer.name == buffer for r in block.writes)
+            region = accessed(block, buffer, writing=writing)
+        case ("read" | "write" as verb, int() as index):
+            writing = verb == "write"
+            region = accessed(block, index, writing=writing)
+        case _:
+            rule = '"read" or "write" with an index, or a name'
+            hint = 'give ("read", 0) for the first buffer that the block reads'
+            return Refusal(rule, f"{buffer}", block.name, hint)
+    return region if isinstance(region, Refusal) else (region, writing)
 
 
 def top_statements(scope: Block) -> tuple[Stmt, ...]:

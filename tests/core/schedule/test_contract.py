@@ -47,7 +47,6 @@ MISSING: Final[frozenset[str]] = frozenset(
         "reindex_cache_write",
         "rolling_buffer",
         "tensorize",
-        "transform_layout",
         "unsafe_hide_buffer_access",
         "unsafe_set_dtype",
     }

@@ -107,6 +107,29 @@ def test_requires_loops_around_the_block_alone() -> None:
         sch.transform_block_layout(block, "i, j, k -> [i, j, k]")
 
 
+def test_requires_loops_around_the_block_alone_and_no_root() -> None:
+    sch = Schedule(copy(4, 8))
+    with refuses(sch, "expected loops around the block alone, got the root block"):
+        sch.transform_block_layout(sch.get_block("root"), "-> []")
+
+
+def test_a_block_without_loops_and_iterations() -> None:
+    sch = Schedule(
+        parse(
+            """@program
+def single(a: Buffer((1,), "float32"), b: Buffer((1,), "float32")):
+    with block("b"):
+        reads(a[0])
+        writes(b[0])
+        b[0] = a[0]
+"""
+        )
+    )
+    sch.transform_block_layout(sch.get_block("b"), "-> [0]")
+    assert "for ax0 in serial(1):" in body(sch)
+    check_valid(sch)
+
+
 def test_requires_loops_around_the_block_alone_and_no_branches() -> None:
     sch = Schedule(
         parse(

@@ -19,6 +19,7 @@ from __future__ import annotations
 
 from tests.core.schedule.steps import (
     intrin,
+    layout,
     lookup,
     loops,
     memory,
@@ -32,6 +33,7 @@ from tests.core.schedule.steps.step import Step
 
 STEPS: tuple[Step, ...] = (
     *intrin.STEPS,
+    *layout.STEPS,
     *lookup.STEPS,
     *loops.STEPS,
     *memory.STEPS,
