@@ -12,6 +12,7 @@ import pytest
 
 from metasched.schedule import reference
 from metasched.schedule.primitives import PRIMITIVES
+from metasched.schedule.remedies import REMEDIES
 from metasched.schedule.samplers import SAMPLERS
 from metasched.schedule.schedule import Schedule
 from tests.core.schedule.wording import bare_slug, is_named
@@ -127,6 +128,12 @@ def test_lookups_and_samplings_have_trace_tests(kind: str) -> None:
     file, _, called = suite_of(kind)
     assert kind in called, f"{file} never applies {kind}"
     assert called & {"check", "check_round_trip"}, f"{file} never replays the trace"
+
+
+def test_every_remedy_is_for_a_rule() -> None:
+    lines = [line for kind in KINDS for line in reference.requirements(kind)]
+    unused = [rule for rule in REMEDIES if not any(line.startswith(rule) for line in lines)]
+    assert not unused or MISSING, f"no Requires line begins as {unused}"
 
 
 def test_the_pages_are_current() -> None:
