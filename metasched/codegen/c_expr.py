@@ -11,9 +11,11 @@ import re
 from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 
+import numpy as np
+
 from metasched.codegen.dialect import Dialect, Helper, mask_dtype, short_name
 from metasched.errors import CodegenError
-from metasched.ir.dtype import DType
+from metasched.ir.dtype import FLOAT32, DType
 from metasched.ir.expr import (
     COMPARISONS,
     Binary,
@@ -27,8 +29,10 @@ from metasched.ir.expr import (
     Ramp,
     Select,
     Var,
+    cast,
     int_value,
 )
+from metasched.ir.reference_math import bf16
 from metasched.ir.simplify import Simplifier
 from metasched.ir.walk import expr_loads
 
@@ -149,7 +153,8 @@ class ExprPrinter:
             if value == -(2**63):
                 return f"(-{2**63 - 1} - 1)"
             return f"{int(value)}{'u' if dtype.code == 'uint' else ''}"
-        self.dialect.scalar(dtype)
+        if dtype.bits == 16:
+            return self.half(expr)
         suffix = "f" if dtype.bits == 32 else ""
         if math.isnan(value):
             return f'__builtin_nan{suffix}("")'
@@ -157,10 +162,29 @@ class ExprPrinter:
             return f"{'-' if value < 0 else ''}__builtin_inf{suffix}()"
         return f"{value!r}{suffix}"
 
+    def half(self, expr: Const) -> str:
+        """A constant of float16, or the bits of one of bfloat16."""
+        if expr.dtype.code == "bfloat":
+            bits = int(np.array(bf16(float(expr.value)), np.float32).view(np.uint32)) >> 16
+            return f"{bits}u"
+        return f"(({self.type(expr.dtype.scalar)}){self.literal(Const(expr.value, FLOAT32))})"
+
+    def refuse_bfloat(self, what: str, dtype: DType) -> None:
+        """bfloat16 is storage: it is held as bits and computed with in another type.
+
+        Raises:
+            CodegenError: a program computes in it.
+        """
+        if dtype.code == "bfloat":
+            raise CodegenError(
+                f"{self.dialect.name} has no '{what}' for bfloat16; cast to float32 to compute"
+            )
+
     def binary(self, expr: Binary, level: int) -> str:
         """An operator or a call of a helper."""
         dtype = self.dtype(expr.a)
         op = expr.op
+        self.refuse_bfloat(op, dtype)
         if dtype.lanes > 1 and (op in COMPARISONS or dtype.code == "bool"):
             return self.mask(expr, mask_dtype(dtype), level)
         if op in ("min", "max"):
@@ -231,6 +255,7 @@ class ExprPrinter:
     def call(self, expr: Call, level: int) -> str:
         """A call of the prelude's implementation of an intrinsic."""
         dtype = self.dtype(expr)
+        self.refuse_bfloat(expr.fn, dtype)
         if expr.fn == "not":
             if dtype.lanes > 1:
                 return self.mask(expr, DType("int", 8, dtype.lanes), level)
@@ -241,6 +266,8 @@ class ExprPrinter:
     def cast(self, expr: Cast, level: int) -> str:
         """A conversion."""
         to, source = self.dtype(expr), self.dtype(expr.value)
+        if "bfloat" in (to.code, source.code) and to.code != source.code:
+            return self.cast_bfloat(expr.value, source, to, level)
         if to.lanes == 1:
             text = f"({self.type(to)}){self.expr(expr.value, _UNARY)}"
             return f"({text})" if level > _UNARY else text
@@ -252,6 +279,19 @@ class ExprPrinter:
             zero = Broadcast(Const(0, source.scalar), source.lanes)
             return self.value(Binary("ne", expr.value, zero), to)
         return self.convert(self.expr(expr.value), source, to)
+
+    def cast_bfloat(self, value: Expr, source: DType, to: DType, level: int) -> str:
+        """A conversion from or to bfloat16, by way of float32."""
+        wide = FLOAT32.with_lanes(to.lanes)
+        if source.code == "bfloat":
+            text = f"{self.helper('widen', source)}({self.expr(value)})"
+            if to == wide:
+                return text
+            if to.lanes > 1:
+                return self.convert(text, wide, to)
+            text = f"({self.type(to)}){text}"
+            return f"({text})" if level > _UNARY else text
+        return f"{self.helper('narrow', to)}({self.expr(cast(value, wide))})"
 
     def select(self, expr: Select, level: int) -> str:
         """A choice by a scalar condition, or lane by lane by a mask."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Generator
 from contextlib import contextmanager
+from typing import Final
 
 from metasched.codegen.c_expr import ExprPrinter
 from metasched.codegen.dialect import Dialect
@@ -16,6 +17,9 @@ from metasched.ir.dtype import DType
 from metasched.ir.expr import Binary, Broadcast, Buffer, Expr, Load, Ramp, int_value
 from metasched.ir.stmt import Alloc, For, If, Seq, Stmt, Store
 from metasched.lower.pipeline import Lowered
+
+_HALVES: Final = frozenset({DType("float", 16), DType("bfloat", 16)})
+"""Types whose vectors not every machine keeps in registers."""
 
 
 class CFamilyPrinter(ExprPrinter):
@@ -119,7 +123,8 @@ class CFamilyPrinter(ExprPrinter):
             prefix = "" if declared is None else f"{self.type(buffer.dtype)} "
             self.assign(f"{prefix}{self.name(buffer.name)}", value, buffer.dtype)
             size = buffer.dtype.bytes
-            if declared and _is_operand(value) and size in self.dialect.pinned_bytes:
+            pinnable = size in self.dialect.pinned_bytes and buffer.dtype.scalar not in _HALVES
+            if declared and _is_operand(value) and pinnable:
                 self.pins = True
                 self.line(self.dialect.pin.format(size, self.name(buffer.name)))
             return

@@ -25,6 +25,8 @@ C_TYPES: Final[dict[str, str]] = {
     "uint16": "uint16_t",
     "uint32": "uint32_t",
     "uint64": "uint64_t",
+    "float16": "_Float16",
+    "bfloat16": "uint16_t",
     "float32": "float",
     "float64": "double",
 }
@@ -95,6 +97,8 @@ def prelude(vectors: Iterable[DType], helpers: Iterable[Helper]) -> str:
     for fn, dtype in needed:
         if dtype.lanes > 1:
             types |= {dtype} | ({mask_dtype(dtype)} if fn in _MASKED else set())
+            if fn in ("widen", "narrow"):
+                types |= {DType(code, 32, dtype.lanes) for code in ("float", "uint")}
     typedefs = [_typedef(d) for d in sorted(types, key=lambda d: (d.code, d.bits, d.lanes))]
     return "\n".join((*typedefs, "", *needed.values()))
 
@@ -144,7 +148,7 @@ def _define(fn: str, dtype: DType) -> str:
     lanes = _FLOAT_LANES if dtype.is_float else _INT_LANES
     if fn not in lanes:
         raise CodegenError(f"C has no '{fn}' for {dtype.scalar}; cast the argument to float32")
-    expr = lanes[fn].format(f="f" if dtype.bits == 32 else "")
+    expr = lanes[fn].format(f="" if dtype.bits == 64 else "f")
     params = f"{c_type(dtype)} a" + (f", {c_type(dtype)} b" if fn in _TWO else "")
     if dtype.lanes == 1:
         return f"{head}({params}) {{\n  return {expr};\n}}"
@@ -232,11 +236,46 @@ def _tofloat(dtype: DType) -> str:
     return f"{_INLINE} {value} {name}({mask} a) {{\n  return {result};\n}}"
 
 
+def _widen(dtype: DType) -> str:
+    """bfloat16, held as bits, to float32: its bits are the upper half."""
+    value, wide, bits = c_type(dtype), *_wide_types(dtype)
+    name = f"ms_widen_{short_name(dtype)}"
+    if dtype.lanes > 1:
+        shifted = f"__builtin_convertvector(a, {bits}) << 16"
+        return f"{_INLINE} {wide} {name}({value} a) {{\n  return ({wide})({shifted});\n}}"
+    return (
+        f"{_INLINE} {wide} {name}({value} a) {{\n  const {bits} u = ({bits})a << 16;\n"
+        f"  {wide} r;\n  __builtin_memcpy(&r, &u, sizeof r);\n  return r;\n}}"
+    )
+
+
+def _narrow(dtype: DType) -> str:
+    """float32 to bfloat16, halves to even; a NaN stays one."""
+    value, wide, bits = c_type(dtype), *_wide_types(dtype)
+    head = f"{_INLINE} {value} ms_narrow_{short_name(dtype)}({wide} a) {{\n"
+    rounded = "(u + 0x7fffu + (u >> 16 & 1u)) >> 16"
+    if dtype.lanes > 1:
+        return (
+            f"{head}  const {bits} u = ({bits})a, nan = ({bits})(a != a);\n"
+            f"  return __builtin_convertvector(({rounded} & ~nan) | (nan & 0x7fc0u), {value});\n}}"
+        )
+    return (
+        f"{head}  {bits} u;\n  __builtin_memcpy(&u, &a, sizeof u);\n"
+        f"  return a != a ? 0x7fc0u : {rounded};\n}}"
+    )
+
+
+def _wide_types(dtype: DType) -> tuple[str, str]:
+    return c_type(DType("float", 32, dtype.lanes)), c_type(DType("uint", 32, dtype.lanes))
+
+
 _SPECIAL: Final = {
+    "widen": _widen,
+    "narrow": _narrow,
     "splat": _splat,
     "select": _select,
     "bits": _bits,
     "real": _real,
     "tofloat": _tofloat,
 }
-_MASKED: Final = frozenset({*_SPECIAL, *MATH, "min", "max"} - {"splat"})
+_MASKED: Final = frozenset({*_SPECIAL, *MATH, "min", "max"} - {"splat", "widen", "narrow"})

@@ -8,7 +8,7 @@ buffer. The last classes appear in lowered programs only.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal, TypeAlias
+from typing import Final, Literal, TypeAlias
 
 from metasched.errors import UsageError, VerifyError
 from metasched.ir.expr import TRUE, Buffer, Expr, Var
@@ -176,6 +176,16 @@ def with_annotation(
     """
     kept = [(name, old) for name, old in annotations if name != key]
     return tuple(sorted(kept if value is None else [*kept, (key, value)]))
+
+
+HIDDEN: Final = "hidden"
+"""Annotation of a block whose regions leave out some of its reads or writes on purpose."""
+
+
+def hidden_accesses(block: Block) -> tuple[str, ...]:
+    """Which of "read" and "write" the regions of a block do not list completely."""
+    value = annotation(block.annotations, HIDDEN)
+    return tuple(str(v) for v in value) if isinstance(value, tuple) else ()
 
 
 def seq(*stmts: Stmt) -> Stmt:

@@ -21,6 +21,7 @@ from metasched.ir.expr import (
     Load,
     Select,
     Var,
+    cast,
     int_value,
     less,
 )
@@ -28,7 +29,19 @@ from metasched.ir.printer import free_sizes, print_program
 from metasched.ir.regions import leaves, misses
 from metasched.ir.scopes import SCOPES
 from metasched.ir.simplify import Simplifier
-from metasched.ir.stmt import Alloc, Block, For, If, IterVar, Program, Region, Seq, Stmt, Store
+from metasched.ir.stmt import (
+    Alloc,
+    Block,
+    For,
+    If,
+    IterVar,
+    Program,
+    Region,
+    Seq,
+    Stmt,
+    Store,
+    hidden_accesses,
+)
 from metasched.ir.threads import thread_conflicts
 from metasched.ir.walk import expr_children, free_vars, stores, walk, walk_expr
 
@@ -38,7 +51,8 @@ def verify(program: Program) -> None:
 
     Names are unique identifiers. Variables and buffers are used where they are in sight: a block
     sees its own and outer blocks' iteration variables, sizes and its inner loops. Extents are
-    positive, bindings stay in their domain, regions cover accesses, accesses stay in their buffer.
+    positive, bindings stay in their domain, regions cover accesses (unless the block hides some),
+    accesses stay in their buffer.
     Reduce variables index no written element, and only blocks with reduce variables have an init.
     Thread-bound loops of one kernel go together; see `metasched.ir.threads`.
 
@@ -260,7 +274,7 @@ class _Verifier:
     def _nested_regions(self, block: Block, scope: _Scope) -> None:
         """What a block touches, the blocks around it name in their regions too."""
         around = scope.block
-        if around is None:
+        if around is None or hidden_accesses(around):
             return
         local = {b.name for b in around.allocs}
         outer = {r.buffer for r in (*around.reads, *around.writes)}
@@ -338,12 +352,15 @@ class _Verifier:
         for index, size in zip(at, buffer.shape, strict=True):
             if not index.dtype.is_int:
                 self._fail(f"buffer '{buffer.name}' is indexed by {index} of {index.dtype}", mark)
-            if index.dtype.lanes == 1 and not scope.guarded and leaves(index, size, simplify):
+            surely = index.dtype.lanes == 1 and not scope.guarded
+            if surely and leaves(cast(index, size.dtype), size, simplify):
                 self._fail(f"index {index} of '{buffer.name}' leaves its size {size}", mark)
         if scope.block is None or buffer.name in scope.local:
             return
         element = f"{buffer.name}[{', '.join(str(i) for i in at)}]"
         mine = [r for r in regions if r.buffer == buffer]
+        if not mine and hidden_accesses(scope.block):
+            return
         if not mine:
             self._fail(f"{element} is used in block '{mark}', which has no region of it", mark)
         vector = any(i.dtype.lanes > 1 for i in at)

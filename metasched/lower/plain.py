@@ -1,7 +1,7 @@
 """The numeric reference: an unscheduled program with simple loops and wide accumulators.
 
 Nothing is reordered, so the result is right whenever `blocks` and `flatten` are; reductions of
-float32 run in float64. The outer spatial loops share one parallel loop, since references of large
+floats run in float64. The outer spatial loops share one parallel loop, since references of large
 convolutions must not take minutes.
 """
 
@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Final
 
-from metasched.ir.dtype import FLOAT32, FLOAT64, DType
+from metasched.ir.dtype import FLOAT64, DType
 from metasched.ir.expr import (
     Buffer,
     Cast,
@@ -54,7 +54,7 @@ def plain(program: Program, *, double_accumulation: bool = True) -> Lowered:
 
     Args:
         program: as described, before scheduling.
-        double_accumulation: whether float32 reductions accumulate in float64.
+        double_accumulation: whether reductions of narrower floats accumulate in float64.
 
     Raises:
         CodegenError: the program cannot be lowered.
@@ -66,7 +66,7 @@ def plain(program: Program, *, double_accumulation: bool = True) -> Lowered:
 
 
 def _widen_reductions(stmt: Stmt, scope: Scope) -> Stmt:
-    """Give each float32 location that a reduction updates a float64 variable."""
+    """Give each location of a narrower float that a reduction updates a float64 variable."""
     if not isinstance(stmt, Seq):
         return map_stmts(stmt, lambda s: _widen_reductions(s, scope))
     parts: list[Stmt] = []
@@ -80,12 +80,12 @@ def _widen_nest(nest: For, scope: Scope) -> Stmt:
     places = {
         (s.buffer, s.indices): scope.fresh_register(f"{s.buffer.name}_wide", FLOAT64)
         for s in stores(nest)
-        if s.buffer.dtype == FLOAT32 and reduced == _nest_vars(nest) and not _is_shared(s, nest)
+        if _is_narrow(s.buffer.dtype) and reduced == _nest_vars(nest) and not _is_shared(s, nest)
     }
     if not places:
         return _widen_reductions(nest, scope)
     before = [Store(w, (), Cast(FLOAT64, Load(b, i))) for (b, i), w in places.items()]
-    after = [Store(b, i, Cast(FLOAT32, Load(w, ()))) for (b, i), w in places.items()]
+    after = [Store(b, i, Cast(b.dtype, Load(w, ()))) for (b, i), w in places.items()]
 
     def widen(node: Stmt) -> Stmt:
         if type(node) is Store and (wide := places.get((node.buffer, node.indices))):
@@ -105,7 +105,7 @@ def _is_shared(store: Store, nest: For) -> bool:
 
 
 def _widen(expr: Expr, places: dict[tuple[Buffer, tuple[Expr, ...]], Buffer]) -> Expr:
-    """The same computation with every float32 operand converted to float64 first."""
+    """The same computation with every narrower float converted to float64 first."""
     match expr:
         case Load():
             wide = places.get((expr.buffer, expr.indices))
@@ -119,7 +119,11 @@ def _widen(expr: Expr, places: dict[tuple[Buffer, tuple[Expr, ...]], Buffer]) ->
 
 
 def _wider(dtype: DType) -> DType:
-    return FLOAT64 if dtype == FLOAT32 else dtype
+    return FLOAT64 if _is_narrow(dtype) else dtype
+
+
+def _is_narrow(dtype: DType) -> bool:
+    return dtype.is_float and dtype != FLOAT64
 
 
 def _nest_vars(stmt: Stmt) -> set[Var]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from metasched.schedule.recorder import Recorder
 from metasched.trace.instruction import Ref
 
@@ -18,3 +20,13 @@ class Memory(Recorder):
     def set_scope(self, block: Ref, buffer_index: int, storage_scope: str) -> None:
         """Let an intermediate buffer live in another memory; its name says so."""
         self._do("set_scope", block, buffer_index, storage_scope)
+
+    def unsafe_set_dtype(self, block: Ref, buffer_index: int, dtype: str) -> None:
+        """Store an intermediate buffer in another type, with casts where it is written and read."""
+        self._do("unsafe_set_dtype", block, buffer_index, dtype)
+
+    def unsafe_hide_buffer_access(
+        self, block: Ref, buf_type: str, buf_index_array: Sequence[int]
+    ) -> None:
+        """Leave buffers out of what a block says that it reads or writes."""
+        self._do("unsafe_hide_buffer_access", block, buf_type, tuple(buf_index_array))

@@ -38,6 +38,8 @@ from metasched.schedule.primitives import transform_block_layout as transform_bl
 from metasched.schedule.primitives import transform_layout as transform_layout
 from metasched.schedule.primitives import unannotate as unannotate
 from metasched.schedule.primitives import unroll as unroll
+from metasched.schedule.primitives import unsafe_hide_buffer_access as unsafe_hide_buffer_access
+from metasched.schedule.primitives import unsafe_set_dtype as unsafe_set_dtype
 from metasched.schedule.primitives import vectorize as vectorize
 from metasched.schedule.primitives import write_at as write_at
 from metasched.schedule.primitives.primitive import PRIMITIVES as PRIMITIVES

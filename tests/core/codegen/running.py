@@ -66,7 +66,7 @@ def run(
     for p in program.params:
         if p in outputs:
             shape = tuple(int_value(s) or 0 for s in p.shape)
-            poison = np.nan if p.dtype.is_float else 77
+            poison = np.nan if p.dtype.code == "float" else 77
             arrays.append(np.full(shape, poison, p.dtype.numpy()))
         else:
             arrays.append(np.ascontiguousarray(inputs[p.name]))
