@@ -89,10 +89,28 @@ class Scope:
                 return f"'{block.name}', which writes '{region.buffer.name}' at a reduce iteration"
         return self._why_not_dominant(block)
 
-    def why_not_movable(self, block: Block) -> str | None:
+    def why_not_computed(self, block: Block) -> str | None:
         """Why a block is neither complete nor a reduction, or None if it is one of them."""
         reason = self.why_not_complete(block)
         return self.why_not_reduction(block) if reason and block.init is not None else reason
+
+    def why_not_movable(self, block: Block) -> str | None:
+        """Why a block cannot be computed elsewhere, or None."""
+        return self.why_not_computed(block) or self.why_not_steady(block)
+
+    def why_not_steady(self, block: Block) -> str | None:
+        """Why a block may read other values at another place, or None.
+
+        A block with opaque iterations, as `rolling_buffer` makes one, may overwrite its results.
+        """
+        for region in block.reads:
+            for writer in self.writers(region.buffer):
+                if writer is not block and any(it.kind == "opaque" for it in writer.iters):
+                    return (
+                        f"'{block.name}', which reads '{region.buffer.name}' while "
+                        f"'{writer.name}' goes on writing it"
+                    )
+        return None
 
     def _why_not_dominant(self, block: Block) -> str | None:
         for region in block.writes:

@@ -70,6 +70,9 @@ class _Lowering:
         simplify = self.scope.simplify
         bound = {i.var: simplify(substitute(i.binding, values)) for i in block.iters}
         inner = {**values, **bound}
+        in_order = [free_vars(bound[i.var]) for i in block.iters if i.kind == "opaque"]
+        for region in block.writes:
+            self.scope.carried.setdefault(region.buffer, set()).update(*in_order)
         predicate = simplify(substitute(block.predicate, values))
         body = self.visit(block.body, inner, inherited)
         if block.init is None:

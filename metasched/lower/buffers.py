@@ -1,8 +1,8 @@
 """Pass 2: every intermediate buffer gets the smallest extent and the innermost place it can have.
 
-A buffer is allocated around the innermost statement that encloses all its accesses, which is
-outside the loops that carry values from one iteration to the next, and keeps only the box that
-one execution of that statement touches. Read `guards` next.
+A buffer is allocated around the innermost statement that encloses all its accesses and the loops
+that carry its contents from one iteration to the next, and keeps only the box that one execution
+of that statement touches. Read `guards` next.
 """
 
 from __future__ import annotations
@@ -57,6 +57,8 @@ class _Finder:
     uses: dict[Buffer, _Uses] = field(default_factory=dict[Buffer, _Uses])
     loops_at: dict[int, int] = field(default_factory=dict[int, int])
     """By preorder number, how many loops enclose the statement."""
+    paths: dict[Var, tuple[int, ...]] = field(default_factory=dict[Var, tuple[int, ...]])
+    """By variable, the path to a loop."""
     count: int = 0
 
     def visit(self, stmt: Stmt, path: tuple[int, ...], loops: tuple[For, ...]) -> None:
@@ -73,6 +75,7 @@ class _Finder:
             case Store():
                 self.note(stmt.buffer, _Access(stmt.indices, loops), path)
             case For():
+                self.paths[stmt.var] = path
                 self.visit(stmt.body, path, (*loops, stmt))
             case Seq():
                 for child in stmt.stmts:
@@ -87,6 +90,9 @@ class _Finder:
     def note(self, buffer: Buffer, access: _Access, path: tuple[int, ...]) -> None:
         if buffer in self.scope.params:
             return
+        carried = self.scope.carried.get(buffer, ())
+        outermost = next((loop.var for loop in access.loops if loop.var in carried), None)
+        path = path if outermost is None else self.paths[outermost]
         uses = self.uses.get(buffer)
         if uses is None:
             uses = self.uses[buffer] = _Uses(path)

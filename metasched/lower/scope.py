@@ -46,6 +46,8 @@ class Scope:
         self.params = frozenset(program.params)
         self.simplify = Simplifier()
         self.ranges: dict[Var, Expr] = {}
+        self.carried: dict[Buffer, set[Var]] = {}
+        """The loops that carry a buffer's contents from one iteration to the next."""
         self._names = names(program.root) | {p.name for p in program.params}
 
     def bind(self, var: Var, extent: Expr) -> None:

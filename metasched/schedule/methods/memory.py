@@ -21,6 +21,10 @@ class Memory(Recorder):
         """Let an intermediate buffer live in another memory; its name says so."""
         self._do("set_scope", block, buffer_index, storage_scope)
 
+    def rolling_buffer(self, block: Ref, write_buffer_index: int) -> None:
+        """Keep what one iteration of a loop made for the next one, in a buffer that goes round."""
+        self._do("rolling_buffer", block, write_buffer_index)
+
     def unsafe_set_dtype(self, block: Ref, buffer_index: int, dtype: str) -> None:
         """Store an intermediate buffer in another type, with casts where it is written and read."""
         self._do("unsafe_set_dtype", block, buffer_index, dtype)

@@ -31,6 +31,7 @@ from metasched.schedule.primitives import reorder_block_iter_var as reorder_bloc
 from metasched.schedule.primitives import reverse_compute_at as reverse_compute_at
 from metasched.schedule.primitives import reverse_compute_inline as reverse_compute_inline
 from metasched.schedule.primitives import rfactor as rfactor
+from metasched.schedule.primitives import rolling_buffer as rolling_buffer
 from metasched.schedule.primitives import set_scope as set_scope
 from metasched.schedule.primitives import split as split
 from metasched.schedule.primitives import storage_align as storage_align

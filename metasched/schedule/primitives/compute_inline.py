@@ -29,6 +29,7 @@ def compute_inline(state: State, block: str) -> tuple[State, tuple[str, ...]]:
         - a block whose result is read
         - a single store at the block's own iterations
         - a block without a condition
+        - a block that reads what stays as it is
 
     ::
 
@@ -91,6 +92,8 @@ def _check(scope: Scope, block: Block) -> tuple[Store, Formula] | Refusal:
         return Refusal(rule, f"'{store}'", name)
     if domain_guards(block)[1]:
         return Refusal("a block without a condition", f"{block.predicate}", name)
+    if (reason := scope.why_not_steady(block)) is not None:
+        return Refusal("a block that reads what stays as it is", reason, name)
     unit = {it.var: const(0, it.var.dtype) for it in block.iters if it.var not in indexed}
 
     def formula(at: tuple[Expr, ...]) -> Expr:

@@ -42,6 +42,7 @@ def reverse_compute_inline(state: State, block: str) -> tuple[State, tuple[str, 
 
     Requires:
         - a complete block
+        - a block that reads what stays as it is
         - a block that reads one producer's result
         - a producer that is a complete block
         - a producer whose result only this block reads
@@ -122,6 +123,8 @@ def _check(scope: Scope, block: Block) -> _Fusion | Refusal:
     name = block.name
     if (reason := scope.why_not_complete(block)) is not None:
         return Refusal("a complete block", reason, name)
+    if (reason := scope.why_not_steady(block)) is not None:
+        return Refusal("a block that reads what stays as it is", reason, name)
     producers = scope.producers(block)
     if len(producers) != 1:
         given = ", ".join(f"'{p.name}'" for p in producers) or "no producer"

@@ -242,3 +242,16 @@ def in_place(a: Buffer(({n},), "float32"), c: Buffer(({n},), "float32")):
             c[v_i] = c[v_i] + a[v_i]
 """
     )
+
+
+def rolled() -> Schedule:
+    """``c`` reads a window of ``b`` that moves with it; ``d = 2 c``."""
+    a = te.placeholder((10,), "float32", name="a")
+    b = te.compute((10,), lambda i: a[i] + 1.0, name="b")
+    c = te.compute((8,), lambda i: b[i] + b[i + 2], name="c")
+    d = te.compute((8,), lambda i: c[i] * 2.0, name="d")
+    sch = Schedule(te.program([a, d], name="rolled"))
+    block = sch.get_block("b")
+    sch.compute_at(block, sch.get_loops(sch.get_block("c"))[0])
+    sch.rolling_buffer(block, 0)
+    return sch

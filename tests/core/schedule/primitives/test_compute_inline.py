@@ -8,6 +8,7 @@ from tests.core.schedule.primitives.stages import (
     part_made,
     producer,
     refuses,
+    rolled,
     row_sums,
     twice_written,
     unread,
@@ -117,3 +118,12 @@ def test_requires_a_block_without_a_condition() -> None:
     sch = Schedule(producer("reads(a[v_i])", "writes(b[v_i])", "b[v_i] = a[v_i]", where="i < 5"))
     with refuses(sch, "expected a block without a condition, got i < 5"):
         sch.compute_inline(sch.get_block("b"))
+
+
+def test_requires_a_block_that_reads_what_stays_as_it_is() -> None:
+    sch = rolled()
+    rule = (
+        "expected a block that reads what stays as it is, got 'c', which reads 'b' while 'b' goes"
+    )
+    with refuses(sch, rule):
+        sch.compute_inline(sch.get_block("c"))

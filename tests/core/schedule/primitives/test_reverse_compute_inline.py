@@ -14,6 +14,7 @@ from tests.core.schedule.primitives.stages import (
     part_made,
     producer,
     refuses,
+    rolled,
     row_sums,
     twice_written,
 )
@@ -152,4 +153,13 @@ def test_requires_a_read_of_the_producers_result_that_can_be_inverted_at_one_pla
 def test_requires_a_producer_that_makes_all_that_the_block_reads() -> None:
     sch = Schedule(part_made())
     with refuses(sch, "a producer that makes all that the block reads, got 'b', which makes only"):
+        sch.reverse_compute_inline(sch.get_block("c"))
+
+
+def test_requires_a_block_that_reads_what_stays_as_it_is() -> None:
+    sch = rolled()
+    rule = (
+        "expected a block that reads what stays as it is, got 'c', which reads 'b' while 'b' goes"
+    )
+    with refuses(sch, rule):
         sch.reverse_compute_inline(sch.get_block("c"))
