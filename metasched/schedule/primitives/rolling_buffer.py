@@ -176,8 +176,10 @@ def _plan(state: State, block: Block, buffer: Buffer) -> _Rolling | Refusal:
             rule = "readers that need no more than the same iteration makes"
             return Refusal(rule, reason, reader.name)
     windows = windows_of(known, placed, shared)
-    overlaps = windows if isinstance(windows, Refusal) else overlaps_of(known, shared, windows)
-    if isinstance(overlaps, Refusal) or isinstance(windows, Refusal):
+    if isinstance(windows, Refusal):
+        return windows
+    overlaps = overlaps_of(known, shared, windows)
+    if isinstance(overlaps, Refusal):
         return overlaps
     size = windows[overlaps[0].axis].size
     return _Rolling(block, readers, buffer, size, overlaps)
