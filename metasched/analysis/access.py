@@ -2,26 +2,78 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
+from typing import Final
 
-from metasched.ir.expr import Expr, Load, Select, select
-from metasched.ir.regions import element_regions, read_accesses, write_accesses
+from metasched.ir.expr import Buffer, Expr, Load, Select, select
+from metasched.ir.regions import (
+    Access,
+    element_regions,
+    hull,
+    misses,
+    read_accesses,
+    write_accesses,
+)
 from metasched.ir.simplify import Simplifier
-from metasched.ir.stmt import Block, Store
+from metasched.ir.stmt import Block, Region, Store, annotation, with_annotation
 from metasched.ir.walk import expr_loads, map_expr
 
 
 def with_regions(block: Block) -> Block:
-    """The block with its read and write regions computed anew.
+    """The block with its read and write regions computed anew, save what was promised of them.
 
     A reduction with an init does not list what it accumulates into as read.
     """
     written = write_accesses(block.body)
     found = read_accesses(block.body)
     if block.init is not None:
+        found += read_accesses(block.init)
         found = [access for access in found if access not in written]
-    reads, writes = (element_regions(a, block.iters) for a in (found, written))
-    return replace(block, reads=reads, writes=writes)
+    reads, writes = element_regions(found), element_regions(written)
+    promised = {verb: explicit_regions(block, verb) for verb in EXPLICIT}
+    if not any(promised.values()):
+        return replace(block, reads=reads, writes=writes)
+    known = Simplifier({it.var: it.extent for it in block.iters})
+
+    def kept(computed: Region, promises: Mapping[Buffer, Region], places: list[Access]) -> Region:
+        promise = promises.get(computed.buffer, computed)
+        at = [indices for buffer, indices in places if buffer == computed.buffer]
+        return (
+            hull(promise, computed, known)
+            if any(misses(promise, i, known) for i in at)
+            else promise
+        )
+
+    block = replace(
+        block,
+        reads=tuple(kept(r, promised["read"], found) for r in reads),
+        writes=tuple(kept(r, promised["write"], written) for r in writes),
+    )
+    for verb in EXPLICIT:
+        block = with_explicit(block, verb, promised[verb])
+    return block
+
+
+EXPLICIT: Final = {"read": "explicit_read_region", "write": "explicit_write_region"}
+"""Annotations of blocks: the places of the regions that `annotate_buffer_access` promised."""
+
+
+def explicit_regions(block: Block, verb: str) -> dict[Buffer, Region]:
+    """The regions of a block that were promised, by buffer."""
+    places = annotation(block.annotations, EXPLICIT[verb])
+    regions = block.reads if verb == "read" else block.writes
+    known = places if isinstance(places, tuple) else ()
+    return {r.buffer: r for k, r in enumerate(regions) if k in known}
+
+
+def with_explicit(block: Block, verb: str, buffers: Iterable[Buffer]) -> Block:
+    """The block with the annotation that the regions of some buffers are promised."""
+    promised = set(buffers)
+    regions = block.reads if verb == "read" else block.writes
+    places = tuple(k for k, r in enumerate(regions) if r.buffer in promised)
+    notes = with_annotation(block.annotations, EXPLICIT[verb], places or None)
+    return replace(block, annotations=notes)
 
 
 def single_store(block: Block) -> Store | None:

@@ -10,10 +10,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from metasched.ir.expr import Binary, Buffer, Expr, Var, const
+from metasched.ir.expr import Binary, Buffer, Expr, Select, Var, const
 from metasched.ir.simplify import simplify
 from metasched.ir.stmt import Block, IterVar, Stmt
-from metasched.ir.walk import child_stmts, free_vars
+from metasched.ir.walk import child_stmts, expr_loads, free_vars, stores, walk_expr
 
 
 def direct_blocks(stmt: Stmt) -> Iterator[Block]:
@@ -131,6 +131,22 @@ def reads(block: Block, buffer: Buffer) -> bool:
 def writes(block: Block, buffer: Buffer) -> bool:
     """Whether a block writes a buffer."""
     return any(r.buffer == buffer for r in block.writes)
+
+
+def reduces_in_order(block: Block) -> bool:
+    """Whether a reduction treats what it has accumulated differently at some of its steps.
+
+    Its reduce loops then run in the order that they have, as after `fuse_reduction_epilogue`.
+    """
+    reduced = {it.var for it in block.iters if it.kind == "reduce"}
+    own = {r.buffer for r in block.writes}
+    for store in stores(block.body):
+        for node in walk_expr(store.value):
+            if isinstance(node, Select) and free_vars(node.cond) & reduced:
+                kept = (*expr_loads(node.then), *expr_loads(node.other))
+                if any(load.buffer in own for load in kept):
+                    return True
+    return False
 
 
 def driven(iters: tuple[IterVar, ...], kind: str) -> set[Var]:

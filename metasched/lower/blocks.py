@@ -3,7 +3,8 @@
 Iteration variables are replaced by their bindings, predicates become `If`, and each reduction's
 init runs in loops of its own before the outermost loop that reduces, so later passes meet no
 condition "first step of the reduction", save where a fused loop reduces several elements one after
-the other. Loops of one step disappear. Read `buffers` next.
+the other, or where what the init reads is made inside that loop. Loops of one step disappear. Read
+`buffers` next.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from dataclasses import dataclass, field, replace
 from metasched.errors import CodegenError
 from metasched.ir.expr import TRUE, Expr, Var, all_of, const, equal, int_value
 from metasched.ir.stmt import Annotations, Block, For, If, Stmt, Store, annotation, seq
-from metasched.ir.walk import free_vars, loads, map_stmts, stores, substitute
+from metasched.ir.walk import free_vars, loads, map_stmts, stores, substitute, written_buffers
 from metasched.lower.scope import Scope
 
 UNROLL_KEYS = ("pragma_auto_unroll_max_step", "pragma_unroll_explicit")
@@ -82,12 +83,13 @@ class _Lowering:
         } & {loop.var for loop in self.loops}
         if not reduced:
             return _guarded(predicate, seq(self.visit(block.init, inner, ()), body))
-        if not self.starts_together(block, bound, reduced):
+        depth = next(d for d, loop in enumerate(self.loops) if loop.var in reduced)
+        late = written_buffers(self.loops[depth].body) & {x.buffer for x in loads(block.init)}
+        if late or not self.starts_together(block, bound, reduced):
             zeros = [equal(bound[i.var], 0) for i in block.iters if i.kind == "reduce"]
             first = simplify(all_of(zeros))
             init = _guarded(first, self.visit(block.init, inner, ()))
             return _guarded(predicate, seq(init, body))
-        depth = next(d for d, loop in enumerate(self.loops) if loop.var in reduced)
         init = self.init_nest(block, inner, predicate, reduced, depth)
         self.inits.setdefault(depth, []).append(init)
         return _guarded(predicate, body)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from metasched.schedule.primitives.annotate_buffer_access import NewRanges, ranges_text
 from metasched.schedule.recorder import Recorder
 from metasched.trace.instruction import Ref
 
@@ -34,3 +35,11 @@ class Memory(Recorder):
     ) -> None:
         """Leave buffers out of what a block says that it reads or writes."""
         self._do("unsafe_hide_buffer_access", block, buf_type, tuple(buf_index_array))
+
+    def annotate_buffer_access(
+        self, block: Ref, buffer_index: int | str, buf_type: str, gen_new_ranges: NewRanges
+    ) -> None:
+        """Promise what a block reads or writes of a buffer, instead of what its body shows."""
+        target = self.state.block(str(self.value(block)), "annotate_buffer_access")
+        text = ranges_text(gen_new_ranges, len(target.iters))
+        self._do("annotate_buffer_access", block, buffer_index, buf_type, text)

@@ -30,3 +30,7 @@ class Placement(Recorder):
     def reverse_compute_inline(self, block: Ref) -> None:
         """Apply a consumer's formula where its producer stores, and drop the consumer."""
         self._do("reverse_compute_inline", block)
+
+    def fuse_reduction_epilogue(self, reduction_block: Ref, epilogue_block: Ref) -> None:
+        """Let a reduction apply the elementwise formula that follows it, and drop the epilogue."""
+        self._do("fuse_reduction_epilogue", reduction_block, epilogue_block)

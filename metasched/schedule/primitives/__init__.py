@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from metasched.schedule.primitives import add_unit_loop as add_unit_loop
 from metasched.schedule.primitives import annotate as annotate
+from metasched.schedule.primitives import annotate_buffer_access as annotate_buffer_access
 from metasched.schedule.primitives import bind as bind
 from metasched.schedule.primitives import blockize as blockize
 from metasched.schedule.primitives import cache_inplace as cache_inplace
@@ -14,6 +15,7 @@ from metasched.schedule.primitives import compute_inline as compute_inline
 from metasched.schedule.primitives import decompose_reduction as decompose_reduction
 from metasched.schedule.primitives import enter_postproc as enter_postproc
 from metasched.schedule.primitives import fuse as fuse
+from metasched.schedule.primitives import fuse_reduction_epilogue as fuse_reduction_epilogue
 from metasched.schedule.primitives import get_block as get_block
 from metasched.schedule.primitives import get_child_blocks as get_child_blocks
 from metasched.schedule.primitives import get_consumers as get_consumers

@@ -93,7 +93,8 @@ def _check(scope: Scope, block: Block) -> tuple[Store, Formula] | Refusal:
     if domain_guards(block)[1]:
         return Refusal("a block without a condition", f"{block.predicate}", name)
     if (reason := scope.why_not_steady(block)) is not None:
-        return Refusal("a block that reads what stays as it is", reason, name)
+        rule = "a block that reads what stays as it is"
+        return Refusal(rule, reason, name, "inline before rolling_buffer")
     unit = {it.var: const(0, it.var.dtype) for it in block.iters if it.var not in indexed}
 
     def formula(at: tuple[Expr, ...]) -> Expr:

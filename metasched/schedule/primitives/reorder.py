@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from metasched.analysis.dependence import direct_blocks, driven
+from metasched.analysis.dependence import direct_blocks, driven, reduces_in_order
+from metasched.ir.expr import Var
 from metasched.ir.stmt import Block, For, Stmt
 from metasched.ir.walk import free_vars
 from metasched.schedule.primitives.loop_nest import is_unit, why_not_orderless
@@ -29,6 +30,7 @@ def reorder(state: State, *ordered_loops: str) -> tuple[State, tuple[str, ...]]:
         - each loop of the chain to hold nothing but the next
         - extents that do not depend on loops further inside
         - no block with opaque iterations below
+        - reduce loops in their order where a reduction depends on it
         - no reduction repeated inside its reduce loops
 
     ::
@@ -97,12 +99,24 @@ def _check(state: State, chain: list[For], order: list[For]) -> None:
             hint="opaque iterations stay in their order; reorder loops around the block only",
         )  # fmt: skip
     for block in direct_blocks(chain[-1].body):
+        if reduces_in_order(block) and _reducing(block, chain) != _reducing(block, order):
+            raise refused(
+                state, "reorder", "reduce loops in their order where a reduction depends on it",
+                f"'{block.name}', which treats its last step apart", at=block.name,
+                hint="reorder before fuse_reduction_epilogue",
+            )  # fmt: skip
         if block.init is not None and not _runs_once(state, block, chain, order):
             raise refused(
                 state, "reorder", "no reduction repeated inside its reduce loops",
                 f"'{block.name}', which runs several times per element", at=block.name,
                 hint="keep its reduce loops inside the loops that repeat it",
             )  # fmt: skip
+
+
+def _reducing(block: Block, loops: list[For]) -> list[Var]:
+    """The loops among some that drive reduce iterations of a block."""
+    reducing = driven(block.iters, "reduce")
+    return [loop.var for loop in loops if loop.var in reducing and not is_unit(loop)]
 
 
 def _runs_once(state: State, block: Block, chain: list[For], order: list[For]) -> bool:

@@ -124,7 +124,8 @@ def _check(scope: Scope, block: Block) -> _Fusion | Refusal:
     if (reason := scope.why_not_complete(block)) is not None:
         return Refusal("a complete block", reason, name)
     if (reason := scope.why_not_steady(block)) is not None:
-        return Refusal("a block that reads what stays as it is", reason, name)
+        rule = "a block that reads what stays as it is"
+        return Refusal(rule, reason, name, "inline before rolling_buffer")
     producers = scope.producers(block)
     if len(producers) != 1:
         given = ", ".join(f"'{p.name}'" for p in producers) or "no producer"

@@ -193,7 +193,8 @@ def _why_not_producer(scope: Scope, block: Block) -> Refusal | None:
         given = " and ".join(f"'{r.buffer.name}'" for r in block.writes)
         return Refusal("a block that writes this buffer only", given, name)
     if conditions := domain_guards(block)[1]:
-        return Refusal("a block without conditions", f"{conditions[0]}", name)
+        hint = "split loops by divisors of their extents, and compute_at after that"
+        return Refusal("a block without conditions", f"{conditions[0]}", name, hint)
     return None
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from metasched.ir.stmt import annotation, with_annotation
+from metasched.ir.stmt import HIDDEN, annotation, with_annotation
 from metasched.schedule.primitives.primitive import PRIMITIVES, Primitive, refused
 from metasched.schedule.state import State
 
@@ -19,6 +19,7 @@ def unannotate(state: State, block_or_loop: str, ann_key: str) -> tuple[State, t
 
     Requires:
         - an annotation of that key
+        - a key that does not say what the regions of a block leave out
 
     ::
 
@@ -31,6 +32,10 @@ def unannotate(state: State, block_or_loop: str, ann_key: str) -> tuple[State, t
             state, "unannotate", "an annotation of that key", f"none of '{ann_key}'",
             at=block_or_loop, hint=f"its annotations are {', '.join(keys)}" if keys else "",
         )  # fmt: skip
+    if ann_key == HIDDEN:
+        rule = "a key that does not say what the regions of a block leave out"
+        hint = "what is hidden is listed again when a primitive rewrites the block's body"
+        raise refused(state, "unannotate", rule, f"'{HIDDEN}'", at=block_or_loop, hint=hint)
     notes = with_annotation(target.annotations, ann_key, None)
     return state.replace(target, replace(target, annotations=notes)), ()
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from metasched.analysis.access import explicit_regions, with_explicit
 from metasched.ir.stmt import HIDDEN, hidden_accesses, with_annotation
 from metasched.schedule.primitives.primitive import PRIMITIVES, Primitive, refused
 from metasched.schedule.state import State
@@ -28,7 +29,7 @@ def unsafe_hide_buffer_access(
 
     Requires:
         - a buf_type that is 'read' or 'write'
-        - indices of buffers that the block reads, or writes
+        - indices of buffers that the block reads (or writes)
 
     ::
 
@@ -57,8 +58,9 @@ def unsafe_hide_buffer_access(
     hidden = {buf_type, *hidden_accesses(target)}
     notes = with_annotation(target.annotations, HIDDEN, tuple(sorted(hidden)))
     reads, writes = (kept, target.writes) if buf_type == "read" else (target.reads, kept)
+    promised = explicit_regions(target, buf_type)
     changed = replace(target, reads=reads, writes=writes, annotations=notes)
-    return state.replace(target, changed), ()
+    return state.replace(target, with_explicit(changed, buf_type, promised)), ()
 
 
 PRIMITIVES.register(

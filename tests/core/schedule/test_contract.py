@@ -40,16 +40,11 @@ METASCHEDULE: Final = frozenset(
 
 MISSING: Final[frozenset[str]] = frozenset(
     {
-        "annotate_buffer_access",
         "cache_index",
         "decompose_padding",
-        "fuse_reduction_epilogue",
         "pad_einsum",
         "reindex_cache_write",
-        "rolling_buffer",
         "tensorize",
-        "unsafe_hide_buffer_access",
-        "unsafe_set_dtype",
     }
 )
 """Those that are still to come: take each out as it lands, until none is left."""

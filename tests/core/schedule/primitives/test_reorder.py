@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import pytest
 
+from metasched import ops
 from metasched.errors import ScheduleError
 from metasched.schedule.schedule import Schedule
 from tests.core.schedule.programs import body, check, matmul, scan, triangle, two_stages
@@ -105,4 +106,16 @@ def test_fused_loops_go_inside_reduce_loops() -> None:
     sch.reorder(k, inner)
     sch.reorder(k, outer)
     assert order(sch) == ["k", "i_0_j_0", "i_1_j_1"]
+    check(sch)
+
+
+def test_requires_reduce_loops_in_their_order_where_a_reduction_depends_on_it() -> None:
+    sch = Schedule(ops.dense(m=3, n=4, k=8, bias=False, activation="relu"))
+    block, *_ = sch.get_child_blocks(sch.get_block("root"))
+    sch.fuse_reduction_epilogue(block, sch.get_consumers(block)[0])
+    _, _, k = sch.get_loops(block)
+    outer, inner = sch.split(k, [None, 3])
+    rule = "expected reduce loops in their order where a reduction depends on it, got"
+    with pytest.raises(ScheduleError, match=rule):
+        sch.reorder(inner, outer)
     check(sch)

@@ -35,3 +35,13 @@ def test_requires_an_annotation_of_that_key() -> None:
         sch.unannotate(block, "nte")
     with pytest.raises(ScheduleError, match=r"hint: its annotations are note$"):
         sch.unannotate(block, "nte")
+
+
+def test_requires_a_key_that_does_not_say_what_the_regions_of_a_block_leave_out() -> None:
+    sch = Schedule(copy(4))
+    block = sch.get_block("b")
+    sch.unsafe_hide_buffer_access(block, "read", [0])
+    rule = "expected a key that does not say what the regions of a block leave out, got 'hidden'"
+    with pytest.raises(ScheduleError, match=rule):
+        sch.unannotate(block, "hidden")
+    check(sch)

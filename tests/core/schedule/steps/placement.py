@@ -30,6 +30,17 @@ def reverse_compute_inline(rng: random.Random, sch: Schedule) -> Proposal:
     return partial(sch.reverse_compute_inline, a_block(rng, sch))
 
 
+def fuse_reduction_epilogue(rng: random.Random, sch: Schedule) -> Proposal:
+    """Mostly a reduction and what follows it."""
+    reductions = [name for name, b in sch.state.tree.blocks.items() if b.init is not None]
+    if not reductions or rng.random() < 0.1:
+        return partial(sch.fuse_reduction_epilogue, a_block(rng, sch), a_block(rng, sch))
+    block = sch.get_block(rng.choice(reductions))
+    followers = sch.get_consumers(block)
+    epilogue = rng.choice(followers) if followers else a_block(rng, sch)
+    return partial(sch.fuse_reduction_epilogue, block, epilogue)
+
+
 def _place(rng: random.Random, sch: Schedule, near: tuple[Ref, ...]) -> tuple[Ref, bool, int]:
     """A loop, mostly of a neighbour; whether unit loops are kept; an index."""
     loop = a_loop(rng, sch, rng.choice(near) if near and rng.random() < 0.8 else None)
@@ -39,6 +50,7 @@ def _place(rng: random.Random, sch: Schedule, near: tuple[Ref, ...]) -> tuple[Re
 STEPS = (
     Step("compute_at", compute_at, 3),
     Step("compute_inline", compute_inline),
+    Step("fuse_reduction_epilogue", fuse_reduction_epilogue, 3),
     Step("reverse_compute_at", reverse_compute_at, 3),
     Step("reverse_compute_inline", reverse_compute_inline),
 )
