@@ -14,7 +14,7 @@ from sqlalchemy import ColumnElement, Connection, select
 from metasched.database import AbstractDatabase, JobRecord, Stats, TuningRecord, Workload
 from metasched.database.database import BATCH, ProgramOrHash, workload_hash
 from metasched.database.equality import Equality
-from metasched.database.records import now
+from metasched.database.records import CandidateKey, candidate_key, now
 from metasched.database.refusals import check_count, unknown_job
 from metasched.measure.records import Status
 from metasched.target import Target
@@ -23,7 +23,7 @@ from metasched_db.models import JobRow, ModelRow, RecordRow, TargetRow, Workload
 from metasched_db.rows import AnyRow, job_of, job_values, record_of, target_of
 from metasched_db.schema import change_schema, ensure_schema
 from metasched_db.session import Sessions
-from metasched_db.writing import upsert, write_batch
+from metasched_db.writing import read_known, upsert, write_batch
 
 
 @final
@@ -57,6 +57,14 @@ class SqlDatabase(AbstractDatabase):
         left = iter(records)
         while batch := tuple(islice(left, BATCH)):
             self._sessions.write(partial(write_batch, records=batch))
+
+    @property
+    def label(self) -> str:
+        return self._sessions.label
+
+    def known(self, records: Collection[TuningRecord]) -> dict[CandidateKey, TuningRecord]:
+        found = self._sessions.read(partial(read_known, records=records))
+        return {candidate_key(record): record for record in found}
 
     def top(self, program: ProgramOrHash, target: Target, k: int) -> tuple[TuningRecord, ...]:
         check_count("top", "k", k)

@@ -12,10 +12,14 @@ from sqlalchemy import (
     Integer,
     ScalarSelect,
     Select,
+    Text,
+    and_,
     bindparam,
+    column,
     delete,
     func,
     select,
+    values,
 )
 
 from metasched.measure.records import Status
@@ -100,21 +104,31 @@ def page(
     return joined().where(RecordRow.id > after_id, *conditions).order_by(RecordRow.id).limit(PAGE)
 
 
-def candidates(workload: int, target: int, program_hashes: Collection[str]) -> Query:
-    """Select the records of given candidates, locked until the transaction ends.
+def candidates(keys: Collection[tuple[int, int, str]], *, locked: bool = True) -> Query:
+    """Select the records of given candidates, if wanted locked until the transaction ends.
 
-    Locks are taken in the order of the ids, so that two writers cannot wait for each other.
+    A key is the row ids of workload and target, and the program hash. Locks are taken in the order
+    of the ids, so that two writers cannot wait for each other.
     """
-    return (
+    # A join with a list of rows is one search of the index for each; `IN` would scan it.
+    wanted = (
+        values(column("workload_id", Integer), column("target_id", Integer), column("hash", Text))
+        .data(list(keys))
+        .cte("wanted")
+    )
+    query = (
         joined()
-        .where(
-            RecordRow.workload_id == workload,
-            RecordRow.target_id == target,
-            RecordRow.program_hash.in_(program_hashes),
+        .join(
+            wanted,
+            and_(
+                RecordRow.workload_id == wanted.c.workload_id,
+                RecordRow.target_id == wanted.c.target_id,
+                RecordRow.program_hash == wanted.c.hash,
+            ),
         )
         .order_by(RecordRow.id)
-        .with_for_update(of=RecordRow)
     )
+    return query.with_for_update(of=RecordRow) if locked else query
 
 
 def counts(conditions: Collection[ColumnElement[bool]]) -> Query:

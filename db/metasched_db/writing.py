@@ -48,6 +48,29 @@ def write_batch(connection: Connection, records: Collection[TuningRecord]) -> No
         connection.execute(insert(RecordRow), [batch.values(record) for record in new.values()])
 
 
+def read_known(connection: Connection, records: Collection[TuningRecord]) -> list[TuningRecord]:
+    """Return the records of the same candidates that are there."""
+    workloads = _found(
+        connection, WorkloadRow.hash, WorkloadRow.id, {r.workload.hash for r in records}
+    )
+    targets = _found(connection, TargetRow.key, TargetRow.id, {r.target.key() for r in records})
+    keys = [
+        (workloads[record.workload.hash], targets[record.target.key()], record.program_hash)
+        for record in records
+        if record.workload.hash in workloads and record.target.key() in targets
+    ]
+    if not keys:
+        return []
+    return [record_of(row) for row in connection.execute(statements.candidates(keys, locked=False))]
+
+
+def _found(
+    connection: Connection, column: Any, value: Any, keys: Collection[str]
+) -> dict[str, int]:
+    query = select(column, value).where(column.in_(tuple(keys)))
+    return {row[0]: row[1] for row in connection.execute(query)}
+
+
 @dataclass(frozen=True, slots=True)
 class _Batch:
     """What the records of a batch refer to: row ids, and workloads as they are stored."""
@@ -82,17 +105,13 @@ def _merge_known(
     connection: Connection, new: dict[_Key, TuningRecord], batch: _Batch
 ) -> list[dict[str, Any]]:
     """Take the candidates on record out of ``new``; return the rows that merging changes."""
-    hashes: dict[tuple[int, int], list[str]] = {}
-    for workload, target, program_hash in new:
-        hashes.setdefault((workload, target), []).append(program_hash)
     changed: list[dict[str, Any]] = []
-    for pair, group in hashes.items():
-        for row in connection.execute(statements.candidates(*pair, group)).all():
-            old = record_of(row)
-            merged = merge_records(old, new.pop((*pair, row.program_hash)))
-            if merged != old:
-                kept = row.variant_id if merged.workload == old.workload else None
-                changed.append({"row_id": row.id, **batch.values(merged, kept)})
+    for row in connection.execute(statements.candidates(tuple(new))).all():
+        old = record_of(row)
+        merged = merge_records(old, new.pop((row.workload_id, row.target_id, row.program_hash)))
+        if merged != old:
+            kept = row.variant_id if merged.workload == old.workload else None
+            changed.append({"row_id": row.id, **batch.values(merged, kept)})
     return changed
 
 

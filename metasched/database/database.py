@@ -16,14 +16,17 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, ClassVar, Self, TypeAlias
 
+from metasched.database.agreement import Disagreement, MergeReport, from_source
 from metasched.database.codec import read_file, write_lines
 from metasched.database.equality import Equality, loose_keys
 from metasched.database.records import (
+    CandidateKey,
     JobRecord,
     JobStatus,
     Stats,
     TuningRecord,
     Workload,
+    candidate_key,
     now,
     steady_winner,
 )
@@ -273,16 +276,44 @@ class AbstractDatabase(ABC):
             pass
         return self._put_items(read_file(Path(path)))
 
-    def merge(self, other: AbstractDatabase) -> int:
+    def merge(self, other: AbstractDatabase, source: str | None = None) -> MergeReport:
         """Merge all jobs and records of another database into this one.
 
-        Returns:
-            How many records were read.
+        Records keep where their samples are from. A candidate that both have timed, with times
+        that do not agree, keeps all samples and is marked as suspect.
+
+        Args:
+            other: what is merged.
+            source: what it is called in the provenance; its URL by default.
         """
         if other is self:
             raise UsageError("merge: a database cannot be merged into itself; give another one")
+        name = source or other.label
         self._put_items(other.jobs())
-        return self._put_items(other.records())
+        count, shared, found, items = 0, 0, list[Disagreement](), iter(other.records())
+        while batch := tuple(islice(items, BATCH)):
+            known = self.known(batch)
+            merged = [from_source(r, known.get(candidate_key(r)), name) for r in batch]
+            shared += sum(one.is_shared for one in merged)
+            found += [one.disagreement for one in merged if one.disagreement is not None]
+            self.put_many(one.record for one in merged)
+            count += len(batch)
+        return MergeReport(name, count, shared, tuple(found))
+
+    @property
+    def label(self) -> str:
+        """What the database is called where others may read it: its URL without a password."""
+        return self.url
+
+    def known(self, records: Collection[TuningRecord]) -> dict[CandidateKey, TuningRecord]:
+        """Return what is on record of the candidates of ``records``.
+
+        Goes through the records of their workloads; a database with an index overrides it.
+        """
+        wanted = {candidate_key(record) for record in records}
+        pairs = {(r.workload.hash, r.target.key()): r for r in records}
+        found = (old for r in pairs.values() for old in self.records(r.workload.hash, r.target))
+        return {key: old for old in found if (key := candidate_key(old)) in wanted}
 
     def _put_items(self, items: Iterable[TuningRecord | JobRecord]) -> int:
         count, items = 0, iter(items)

@@ -10,12 +10,18 @@ from threading import RLock
 from typing import final
 
 from metasched.database.database import AbstractDatabase, ProgramOrHash, workload_hash
-from metasched.database.records import JobRecord, Stats, TuningRecord, Workload, merge_records
+from metasched.database.records import (
+    CandidateKey,
+    JobRecord,
+    Stats,
+    TuningRecord,
+    Workload,
+    candidate_key,
+    merge_records,
+)
 from metasched.database.refusals import check_count, closed, unknown_job
 from metasched.measure.records import Status
 from metasched.target import Target
-
-_Key = tuple[str, str, str]
 
 
 @final
@@ -31,10 +37,10 @@ class MemoryDatabase(AbstractDatabase):
         self.url = "memory:"
         self._lock = RLock()
         self._closed = False
-        self._records: dict[_Key, TuningRecord] = {}
+        self._records: dict[CandidateKey, TuningRecord] = {}
         self._workloads: dict[str, Workload] = {}
         self._jobs: dict[str, JobRecord] = {}
-        self._models: dict[_Key, str] = {}
+        self._models: dict[tuple[str, str, str], str] = {}
 
     def close(self) -> None:
         self._closed = True
@@ -47,6 +53,11 @@ class MemoryDatabase(AbstractDatabase):
                     self.job(record.job_id)
             for record in records:
                 self._put(record)
+
+    def known(self, records: Collection[TuningRecord]) -> dict[CandidateKey, TuningRecord]:
+        with self._open():
+            wanted = map(candidate_key, records)
+            return {key: self._records[key] for key in wanted if key in self._records}
 
     def top(self, program: ProgramOrHash, target: Target, k: int) -> tuple[TuningRecord, ...]:
         found = self.records(program, target, statuses=(Status.OK,))
@@ -103,7 +114,11 @@ class MemoryDatabase(AbstractDatabase):
             groups: dict[tuple[str, str], list[TuningRecord]] = {}
             for key, record in self._records.items():
                 groups.setdefault(key[:2], []).append(record)
-            kept = {_key(record) for group in groups.values() for record in _fastest(group)[:keep]}
+            kept = {
+                candidate_key(record)
+                for group in groups.values()
+                for record in _fastest(group)[:keep]
+            }
             before = len(self._records)
             self._records = {key: r for key, r in self._records.items() if key in kept}
             return before - len(self._records)
@@ -137,14 +152,10 @@ class MemoryDatabase(AbstractDatabase):
         return self._lock
 
     def _put(self, record: TuningRecord) -> None:
-        key = _key(record)
+        key = candidate_key(record)
         self._workloads.setdefault(record.workload.hash, record.workload)
         old = self._records.get(key)
         self._records[key] = record if old is None else merge_records(old, record)
-
-
-def _key(record: TuningRecord) -> _Key:
-    return record.workload.hash, record.target.key(), record.program_hash
 
 
 def _fastest(records: Iterable[TuningRecord]) -> list[TuningRecord]:

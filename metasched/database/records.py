@@ -204,6 +204,15 @@ def passes(evidence: Mapping[str, Scalar]) -> bool:
     return 0 <= error <= tolerance
 
 
+CandidateKey: TypeAlias = tuple[str, str, str]
+"""What identifies a candidate: hash of its workload, key of its target, hash of its program."""
+
+
+def candidate_key(record: TuningRecord) -> CandidateKey:
+    """Return the candidate of a record."""
+    return record.workload.hash, record.target.key(), record.program_hash
+
+
 def merge_records(old: TuningRecord, new: TuningRecord) -> TuningRecord:
     """Combine two records of one candidate into the one that is kept.
 
@@ -220,7 +229,7 @@ def merge_records(old: TuningRecord, new: TuningRecord) -> TuningRecord:
     if new.status != Status.OK:
         return old
     base = old if passes(old.evidence) or not passes(new.evidence) else new
-    judged = new if _age(new) >= _age(old) else old
+    judged = new if _verified_s(new) > _verified_s(old) else old
     return replace(
         base,
         samples_s=merge_samples(old.samples_s, new.samples_s),
@@ -228,10 +237,12 @@ def merge_records(old: TuningRecord, new: TuningRecord) -> TuningRecord:
         trust_note=judged.trust_note,
         verified_at=judged.verified_at,
         sources=_merge_sources(old.sources, new.sources),
+        evidence=judged.evidence if judged is new and passes(new.evidence) else base.evidence,
+        source_hash=new.source_hash if judged is new else base.source_hash,
     )
 
 
-def _age(record: TuningRecord) -> float:
+def _verified_s(record: TuningRecord) -> float:
     return 0.0 if record.verified_at is None else record.verified_at.timestamp()
 
 

@@ -9,6 +9,7 @@ import hashlib
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields
+from functools import lru_cache
 from typing import Any, TypedDict, Unpack, cast
 
 from metasched.errors import UsageError, suggest
@@ -118,13 +119,18 @@ class Target:
 
     def key(self) -> str:
         """Return a short stable hash of the fields that decide which kernels are good."""
-        decisive = {k: v for k, v in self.to_dict().items() if k not in _NOT_IN_KEY}
-        text = json.dumps(decisive, sort_keys=True, separators=(",", ":"))
-        return hashlib.sha256(text.encode()).hexdigest()[:16]
+        return _key(self)
 
     def __str__(self) -> str:
         cores = f"{self.cores} core{'s' if self.cores != 1 else ''}"
         return f"{self.kind} {self.arch} {self.model}, {cores}, {self.vector_bits}-bit vectors"
+
+
+@lru_cache(maxsize=1024)
+def _key(target: Target) -> str:
+    decisive = {k: v for k, v in target.to_dict().items() if k not in _NOT_IN_KEY}
+    text = json.dumps(decisive, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 def _check_kind(kind: str) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
@@ -18,10 +19,12 @@ from metasched.database import (
     AbstractDatabase,
     JobStatus,
     MemoryDatabase,
+    Trust,
     TuningRecord,
     Workload,
     open_database,
 )
+from metasched.database.records import candidate_key
 from metasched.errors import DatabaseError, UsageError
 from metasched.measure.records import Status
 from metasched.ops import matmul
@@ -35,6 +38,7 @@ from metasched.testing.database_records import (
     write_many,
 )
 
+NOW = datetime(2025, 2, 3, 4, 5, 6, 7, tzinfo=UTC)
 FAILURES = tuple(status for status in Status if status != Status.OK)
 
 
@@ -279,13 +283,71 @@ class DatabaseContract:
         with MemoryDatabase() as other:
             job = other.start_job({})
             other.put_many((make_record(0, samples_s=(2.0,)), make_record(1, job_id=job.id)))
-            assert database.merge(other) == 2
-            assert database.merge(other) == 2
+            report = database.merge(other, source="theirs")
+            assert (report.records, report.shared) == (2, 1)
+            assert [found.ratio for found in report.disagreements] == [2.0]
+            merged = list(database.records())
+            assert database.merge(other, source="theirs") == report
+            assert list(database.records()) == merged
+        assert [record.trust for record in merged] == [Trust.SUSPECT, Trust.UNVERIFIED]
+        assert "theirs timed it 2.00 times" in merged[0].trust_note
+        assert [dict(r.sources) for r in merged] == [{"theirs": (2.0,)}, {"theirs": (0.002,)}]
         samples = [record.samples_s for record in database.records()]
         assert samples == [(1.0, 2.0), (0.002,)]
         assert database.jobs() == (job,)
         with pytest.raises(UsageError, match="cannot be merged into itself"):
             database.merge(database)
+
+    def test_stores_that_agree_merge_without_suspicion(self, database: AbstractDatabase) -> None:
+        """Samples of both count, and a store that is merged back adds nothing."""
+        database.put(make_record(0, samples_s=(1.0, 1.02, 1.01)))
+        with MemoryDatabase() as other:
+            other.put(make_record(0, samples_s=(1.03, 1.0)))
+            report = database.merge(other, source="theirs")
+            assert (report.shared, report.disagreements) == (1, ())
+            other.merge(database, source="ours")
+            (theirs,) = other.records()
+        (ours,) = database.records()
+        assert ours.trust is Trust.UNVERIFIED
+        assert sorted(theirs.samples_s) == sorted(ours.samples_s)
+
+    def test_what_is_known_of_candidates(self, database: AbstractDatabase) -> None:
+        """Each candidate on record is found under its key, and nothing else."""
+        database.put_many((make_record(0), make_record(1), make_record(2, workload=SOFTMAX)))
+        asked = [make_record(1), make_record(2), make_record(3), make_record(2, workload=SOFTMAX)]
+        found = database.known(asked)
+        assert found == {candidate_key(r): r for r in (asked[0], asked[3])}
+        assert database.known([]) == {}
+
+    def test_near_ties_do_not_exchange_the_winner(self, database: AbstractDatabase) -> None:
+        """A later record is served once it is faster than the noise of the times."""
+        first = make_record(0, samples_s=(1.0, 1.01, 0.99, 1.0, 1.02, 0.98))
+        tie = make_record(1, samples_s=(0.995, 1.0, 0.99, 0.98, 1.01, 1.0))
+        faster = make_record(2, samples_s=(0.9,) * 6)
+        database.put_many((first, tie))
+        assert database.top(MATMUL.hash, make_target(), 1) == (tie,)
+        assert database.best(MATMUL.hash, make_target()) == first
+        database.put(faster)
+        assert database.best(MATMUL.hash, make_target()) == faster
+
+    def test_a_verdict_is_kept_and_a_stale_record_is_not_served(
+        self, database: AbstractDatabase
+    ) -> None:
+        """The newest verdict counts; a verification brings its evidence along."""
+        database.put_many((make_record(0), make_record(1)))
+        when = datetime(2025, 1, 1, tzinfo=UTC)
+        stale = make_record(0, trust=Trust.STALE, trust_note="no such block", verified_at=when)
+        database.put(stale)
+        assert database.best(MATMUL.hash, make_target()) == make_record(1)
+        assert database.stats().servable == 1
+        later = when + timedelta(days=1)
+        evidence = {**EVIDENCE, "seed": 7}
+        again = replace(make_record(0), trust=Trust.CURRENT, verified_at=later, evidence=evidence)
+        database.put(again)
+        database.put(stale)
+        best = database.best(MATMUL.hash, make_target())
+        assert best is not None
+        assert (best.trust, best.verified_at, best.evidence["seed"]) == (Trust.CURRENT, later, 7)
 
     def test_a_bad_line_imports_nothing(self, database: AbstractDatabase, tmp_path: Path) -> None:
         """The good lines before it are not written either."""
@@ -375,5 +437,7 @@ def _varied(job_id: str) -> list[TuningRecord]:
         make_record(20, job_id=job_id, samples_s=(1 / 3, 2 / 7)),
         make_record(21, workload=SOFTMAX, message="a\nb ✓"),
         make_record(22, target=make_target(cores=99), evidence={"passed": True, "note": None}),
+        make_record(24, trust=Trust.SUSPECT, trust_note="slower ✓", verified_at=NOW),
+        make_record(25, samples_s=(1.0, 2.0), sources={"sqlite:///theirs.db": (2.0,)}),
         make_failure(23, Status.REJECTED, trace="", program_hash="untraced"),
     ]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Generator
 from contextlib import contextmanager
+from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 import click
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 @click.group(invoke_without_command=True)
 @click.pass_context
 def db(context: click.Context) -> None:
-    """Look after a tuning database: upgrade, stats, export, import, merge, prune, snapshot."""
+    """Look after a tuning database: its schema, records, trust, and what goes in and out."""
     if context.invoked_subcommand is None:
         click.echo(context.get_help())
 
@@ -98,14 +99,63 @@ def import_(path: str, url: str, as_json: bool) -> None:
 @db.command()
 @click.argument("other", metavar="URL")
 @options.database
+@click.option("--source", help="What to call it in the provenance of records; its URL by default.")
 @options.as_json
-def merge(other: str, url: str, as_json: bool) -> None:
+def merge(other: str, url: str, source: str | None, as_json: bool) -> None:
     """Merge the database at URL into the one of --db."""
     from metasched.database import open_database
 
-    with _existing(other) as source, open_database(url) as database:
-        count = database.merge(source)
-    _report(as_json, {"database": url, "records": count}, f"merged {count} records into {url}")
+    with _existing(other) as theirs, open_database(url) as database:
+        report = database.merge(theirs, source)
+    found = [asdict(disagreement) for disagreement in report.disagreements]
+    value: dict[str, object] = {
+        "database": url,
+        "source": report.source,
+        "records": report.records,
+        "shared": report.shared,
+        "disagreements": found,
+    }
+    lines = [
+        f"merged {report.records} records into {url}, {report.shared} timed by both,"
+        f" {len(found)} of them with times that disagree"
+    ]
+    lines += [
+        f"suspect: '{d.workload}' candidate {d.program_hash[:12]}, {d.here_s * 1e6:.3g} us here,"
+        f" {d.there_s * 1e6:.3g} us there ({d.ratio:.2f} times)"
+        for d in report.disagreements
+    ]
+    _report(as_json, value, "\n".join(lines))
+
+
+@db.command()
+@options.target
+@options.database
+@click.option("--top", default=1, show_default=True, help="Fastest records of each program.")
+@click.option("--seed", default=1, show_default=True, help="Seed of the inputs.")
+@options.as_json
+def verify(target: str, url: str, top: int, seed: int, as_json: bool) -> int:
+    """Check and time the winners again, and mark them current, suspect or stale.
+
+    The exit status is 1 when one is not current.
+    """
+    from metasched.database import Trust
+    from metasched.verifying import verify
+
+    with _existing(url) as database:
+        verdicts = verify(database, target=target, top=top, seed=seed)
+    found: list[dict[str, object]] = [
+        {
+            "workload": verdict.record.workload.name,
+            "program_hash": verdict.record.program_hash,
+            "verdict": str(verdict.trust or verdict.record.status),
+            "reason": verdict.reason,
+        }
+        for verdict in verdicts
+    ]
+    lines = [f"{v['verdict']:10} '{v['workload']}' {v['reason']}" for v in found]
+    lines.append(f"verified {len(found)} records of {url} for target {target}")
+    _report(as_json, {"database": url, "records": found}, "\n".join(lines))
+    return 0 if all(verdict.trust is Trust.CURRENT for verdict in verdicts) else 1
 
 
 @db.command()
