@@ -16,7 +16,6 @@ from metasched.build import SYMBOLIC, changed_parameter, compile_source, source_
 from metasched.codegen import emit
 from metasched.database import (
     AbstractDatabase,
-    Applied,
     Equality,
     TuningRecord,
     current,
@@ -146,7 +145,8 @@ def compile(  # noqa: A001
         database: URL of a tuning database, or an open one; that of `metasched.using` when None.
             Without a record of the program the default schedule is used and ``kernel.record`` is
             None.
-        equality: how far to look for a record: "structural", "ignore-constants" or "anchor-block".
+        equality: how far to look for a record: "structural", "ignore-constants",
+            "anchor-block" or "any-shape".
             ``kernel.equality`` says how the program of the record is equal to this one.
 
     Raises:
@@ -164,7 +164,7 @@ def compile(  # noqa: A001
             )
         original, scheduled = program.original, program.program
         as_given = changed_parameter(original, scheduled) is None
-        return _built(original if as_given else scheduled, scheduled, goal, None)
+        return kernel_of(original if as_given else scheduled, scheduled, goal)
     if not isinstance(program, Program):  # pyright: ignore[reportUnnecessaryIsInstance]
         raise UsageError(
             f"compile expects a program or a schedule, got {type(program).__name__}; "
@@ -177,16 +177,23 @@ def compile(  # noqa: A001
     scheduled = default_schedule(program, goal).program if found is None else found.program
     if (reason := changed_parameter(program, scheduled)) is not None:
         raise UsageError(f"{reason}; compile the schedule itself and pack the array for it")
-    return _built(program, scheduled, goal, found)
+    record, kind = (None, None) if found is None else (found.record, found.equality)
+    return kernel_of(program, scheduled, goal, record, kind)
 
 
-def _built(program: Program, scheduled: Program, target: Target, found: Applied | None) -> Kernel:
+def kernel_of(
+    program: Program,
+    scheduled: Program,
+    target: Target,
+    record: TuningRecord | None = None,
+    equality: Equality | None = None,
+) -> Kernel:
+    """Build the kernel of a scheduled program, whose parameters are those of ``program``."""
     source = emit(lower(scheduled, target), target)
     folder = cache_dir() / "kernels"
     folder.mkdir(exist_ok=True)
     artefact = compile_source(source, program, target, str(folder))
-    record, kind = (None, None) if found is None else (found.record, found.equality)
-    return Kernel(program, scheduled, source.text, record, target, artefact, kind)
+    return Kernel(program, scheduled, source.text, record, target, artefact, equality)
 
 
 @contextmanager

@@ -60,7 +60,8 @@ class Trials:
         seed: int = 0,
         config: MeasureConfig | None = None,
     ) -> None:
-        self._workers, self._target, self._seed = workers, target, seed
+        self.seed = seed
+        self._workers, self._target = workers, target
         self._config = config or MeasureConfig()
         self._references: dict[str, Artefact] = {}
 
@@ -106,7 +107,7 @@ class Trials:
             return Tried(build.status, build.message)
         number = next(_IDS)
         self._workers.submit_run(
-            RunRequest(number, build.output.artefact, reference, self._seed, self._config)
+            RunRequest(number, build.output.artefact, reference, self.seed, self._config)
         )
         while True:
             for result in self._workers.poll(0.5):

@@ -44,6 +44,7 @@ def verify(
     target: str | Target = "cpu",
     top: int = 1,
     seed: int = 1,
+    imported: bool = False,
     workers: AbstractWorkers | None = None,
     config: MeasureConfig | None = None,
 ) -> tuple[Verdict, ...]:
@@ -54,6 +55,8 @@ def verify(
         target: the machine, which must be this one.
         top: how many of the fastest records of each program, besides the one that is served.
         seed: of the inputs; another than that of tuning checks more.
+        imported: also verify records that nothing proves, such as those of another tuner, ``top``
+            of each program, those that were fastest there first.
         workers: builders and runners; this machine's when None.
         config: how kernels are measured.
 
@@ -70,7 +73,10 @@ def verify(
         for workload in database.workloads():
             found = [
                 _verify(record, trials, seed)
-                for record in _winners(database, workload.hash, goal, top)
+                for record in (
+                    *_winners(database, workload.hash, goal, top),
+                    *(_unproved(database, workload.hash, goal, top) if imported else ()),
+                )
             ]
             database.put_many(verdict.record for verdict in found)
             verdicts += found
@@ -86,6 +92,19 @@ def _winners(
     fastest = database.top(workload, target, top)
     best = database.best(workload, target)
     return [*fastest, *((best,) if best is not None and best not in fastest else ())]
+
+
+def _unproved(
+    database: AbstractDatabase, workload: str, target: Target, top: int
+) -> list[TuningRecord]:
+    found = database.records(workload, target, statuses=(Status.OK,))
+    unproved = [r for r in found if r.trace and not r.is_servable and r.trust != Trust.STALE]
+    return sorted(unproved, key=_their_time_s)[:top]
+
+
+def _their_time_s(record: TuningRecord) -> float:
+    time_s = record.evidence.get("their_time_s")
+    return float(time_s) if isinstance(time_s, int | float) else float("inf")
 
 
 def _verify(record: TuningRecord, trials: Trials, seed: int) -> Verdict:

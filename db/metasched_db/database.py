@@ -12,14 +12,14 @@ from typing import Any, final
 from sqlalchemy import ColumnElement, Connection, select
 
 from metasched.database import AbstractDatabase, JobRecord, Stats, TuningRecord, Workload
-from metasched.database.database import BATCH, ProgramOrHash, workload_hash
+from metasched.database.database import BATCH, TIED, ProgramOrHash, workload_hash
 from metasched.database.equality import Equality
-from metasched.database.records import CandidateKey, candidate_key, now
+from metasched.database.records import NEAR_TIE, CandidateKey, candidate_key, now, steady_winner
 from metasched.database.refusals import check_count, unknown_job
 from metasched.measure.records import Status
 from metasched.target import Target
 from metasched_db import statements
-from metasched_db.models import JobRow, ModelRow, RecordRow, TargetRow, WorkloadRow
+from metasched_db.models import DispatchRow, JobRow, ModelRow, RecordRow, TargetRow, WorkloadRow
 from metasched_db.rows import AnyRow, job_of, job_values, record_of, target_of
 from metasched_db.schema import change_schema, ensure_schema
 from metasched_db.session import Sessions
@@ -71,6 +71,11 @@ class SqlDatabase(AbstractDatabase):
         values = {"workload": workload_hash(program), "target": target.key(), "k": k}
         rows = self._rows(statements.TOP, values)
         return tuple(map(record_of, rows))
+
+    def best(self, program: ProgramOrHash, target: Target) -> TuningRecord | None:
+        workload, key = workload_hash(program), target.key()
+        values = {"workload": workload, "target": key, "k": TIED, "near": 1 + NEAR_TIE}
+        return steady_winner([record_of(row) for row in self._rows(statements.TIED, values)])
 
     def records(
         self,
@@ -139,6 +144,19 @@ class SqlDatabase(AbstractDatabase):
     def jobs(self) -> tuple[JobRecord, ...]:
         query = select(*JobRow.__table__.columns).order_by(JobRow.created_at, JobRow.id)
         return tuple(map(job_of, self._rows(query)))
+
+    def save_dispatch(self, family: str, target_key: str, name: str, text: str) -> None:
+        keys = {"family": family, "target_key": target_key}
+        values = {**keys, "name": name, "text": text, "created_at": now()}
+        self._sessions.write(
+            lambda connection: upsert(connection, DispatchRow, values, tuple(keys))
+        )
+
+    def load_dispatch(self, family: str, target_key: str) -> str | None:
+        query = select(DispatchRow.text).where(
+            DispatchRow.family == family, DispatchRow.target_key == target_key
+        )
+        return next((row[0] for row in self._rows(query)), None)
 
     def save_model(self, target_key: str, name: str, text: str, features: str = "") -> None:
         keys = {"target_key": target_key, "name": name, "features": features}

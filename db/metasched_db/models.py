@@ -144,6 +144,21 @@ class RecordRow(Base):
     )
 
 
+class DispatchRow(Base):
+    """Schedules for a dynamic dimension and the tree that picks one; ``text`` is JSON."""
+
+    __tablename__ = "dispatches"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    family: Mapped[str] = mapped_column(Text)
+    target_key: Mapped[str] = mapped_column(Text)
+    name: Mapped[str] = mapped_column(Text)
+    text: Mapped[str] = mapped_column(Text)
+    created_at: Mapped[datetime] = mapped_column(UtcDateTime)
+
+    __table_args__ = (UniqueConstraint("family", "target_key"),)
+
+
 class ModelRow(Base):
     """A saved cost model; ``text`` is JSON, ``features`` the version of what it was trained on."""
 

@@ -27,7 +27,7 @@ from metasched_db.migrations.views_0003 import create_views
 from metasched_db.models import Base
 from metasched_db.session import Sessions
 
-HEAD = "0003"
+HEAD = "0004"
 """The newest migration; a test compares it with the folder of migrations."""
 
 _LOCK = 7_365_142  # an arbitrary number that names the creation of tables on a server

@@ -9,6 +9,7 @@ from sqlalchemy import (
     BindParameter,
     ColumnElement,
     Delete,
+    Double,
     Integer,
     ScalarSelect,
     Select,
@@ -70,20 +71,39 @@ def joined() -> Query:
     )
 
 
-# Built once, since building a statement costs more than running this one. All servable records
-# of a workload and target are one range of the index, in order, so its cost is that of `k` rows.
-TOP = (
-    joined()
-    .where(
+def _servable() -> tuple[ColumnElement[bool], ...]:
+    """The conditions of a lookup; it binds ``workload`` (hash) and ``target`` (key).
+
+    All servable records of a workload and target are one range of the index, in order, so what a
+    lookup costs depends on how many it returns and not on how many there are.
+    """
+    return (
         RecordRow.workload_id == workload_id(bindparam("workload")),
         RecordRow.target_id == target_id(bindparam("target")),
         RecordRow.status == OK,
         RecordRow.time_s.is_not(None),
     )
+
+
+# Built once, since building a statement costs more than running it.
+TOP = (
+    joined()
+    .where(*_servable())
     .order_by(RecordRow.time_s, RecordRow.id)
     .limit(bindparam("k", type_=Integer))
 )
-"""The fastest servable records; binds ``workload`` (hash), ``target`` (key) and ``k``."""
+"""The fastest servable records; binds ``k`` besides."""
+
+_FASTEST_S = (
+    select(RecordRow.time_s)
+    .where(*_servable())
+    .order_by(RecordRow.time_s)
+    .limit(1)
+    .correlate(None)
+    .scalar_subquery()
+)
+TIED = TOP.where(RecordRow.time_s <= _FASTEST_S * bindparam("near", type_=Double))
+"""Those of them that are within ``near`` times of the fastest, most often that one alone."""
 
 
 def matching(workload_hash: str | None, target_key: str | None) -> list[ColumnElement[bool]]:

@@ -154,6 +154,21 @@ class AbstractDatabase(ABC):
     def workloads(self) -> tuple[Workload, ...]:
         """Return all workloads, in the order they were first put."""
 
+    @abstractmethod
+    def save_dispatch(self, family: str, target_key: str, name: str, text: str) -> None:
+        """Keep a dispatch tree (`metasched.shapes`), replacing the one of the same keys.
+
+        Args:
+            family: What it is for: the key of the programs with the dimension left open.
+            target_key: ``Target.key()`` of what its schedules were measured on.
+            name: For people.
+            text: The tree itself, as JSON.
+        """
+
+    @abstractmethod
+    def load_dispatch(self, family: str, target_key: str) -> str | None:
+        """Return the text of a dispatch tree, ``None`` where there is none."""
+
     def workloads_like(self, equality: Equality, key: str) -> tuple[Workload, ...]:
         """Return the workloads that have ``key`` under a looser equality, the first put first.
 

@@ -1,4 +1,4 @@
-"""When two programs count as one: exactly, up to constants, or by their main block alone.
+"""When two programs count as one: exactly, up to constants or sizes, or by their main block.
 
 A record of a program that is equal in a looser sense gives a schedule to start from. Its evidence
 and its time are those of the other program.
@@ -28,11 +28,14 @@ class Equality(StrEnum):
     ANCHOR_BLOCK = "anchor-block"
     """The loop nest of the reduction that does most of the work; what surrounds it is free."""
 
+    ANY_SHAPE = "any-shape"
+    """The same computation on arrays of other sizes."""
+
 
 def key_of(program: Program, equality: Equality) -> str | None:
     """Return the key of a program under an equality, ``None`` where it has none."""
     from metasched.ir.canonical import canonical_hash
-    from metasched.ir.loose import anchor_program, without_constants
+    from metasched.ir.loose import anchor_program, without_constants, without_sizes
 
     match equality:
         case Equality.STRUCTURAL:
@@ -42,6 +45,8 @@ def key_of(program: Program, equality: Equality) -> str | None:
         case Equality.ANCHOR_BLOCK:
             main = anchor_program(program)
             return None if main is None else f"anchor:{canonical_hash(main)}"
+        case Equality.ANY_SHAPE:
+            return f"shape:{canonical_hash(without_sizes(program))}"
 
 
 @lru_cache(maxsize=1024)

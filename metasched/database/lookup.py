@@ -35,12 +35,14 @@ class Applied:
             only where ``equality`` is structural.
         equality: how the two programs are equal.
         dropped: steps of the record's trace that did not fit, each with the reason.
+        trace: JSON of the trace, where it is not the record's own.
     """
 
     program: Program
     record: TuningRecord
     equality: Equality = Equality.STRUCTURAL
     dropped: tuple[str, ...] = ()
+    trace: str | None = None
 
 
 def apply(
@@ -94,14 +96,23 @@ def _alike(
     database: AbstractDatabase, program: Program, target: Target, equality: Equality
 ) -> Iterator[Applied]:
     """Yield what the records of programs that are equal in a looser sense come to, best first."""
-    from metasched.database.transfer import onto_anchor, onto_same_structure
+    from metasched.database.transfer import (
+        onto_anchor,
+        onto_same_structure,
+        onto_shape,
+        shape_distance,
+    )
 
     key = key_of(program, equality)
     if key is None:
         return
     found = (database.best(w.hash, target) for w in database.workloads_like(equality, key))
     records = [record for record in found if record is not None]
-    for record in sorted(records, key=lambda record: record.time_s or 0.0):
+    if equality is Equality.ANY_SHAPE:
+        records.sort(key=lambda record: shape_distance(program, parsed(record.workload.text)))
+    else:
+        records.sort(key=lambda record: record.time_s or 0.0)
+    for record in records:
         original = parsed(record.workload.text)
         # A key read from a file proves nothing.
         if original is None or key_of(original, equality) != key:
@@ -109,6 +120,10 @@ def _alike(
         try:
             if equality is Equality.IGNORE_CONSTANTS:
                 yield Applied(onto_same_structure(record, original, program), record, equality)
+            elif equality is Equality.ANY_SHAPE:
+                schedule = onto_shape(record, original, program, target)
+                trace = schedule.trace.to_json()
+                yield Applied(schedule.program, record, equality, trace=trace)
             else:
                 scheduled, dropped = onto_anchor(record, original, program)
                 yield Applied(scheduled, record, equality, dropped)

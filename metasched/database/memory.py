@@ -40,6 +40,7 @@ class MemoryDatabase(AbstractDatabase):
         self._records: dict[CandidateKey, TuningRecord] = {}
         self._workloads: dict[str, Workload] = {}
         self._jobs: dict[str, JobRecord] = {}
+        self._dispatches: dict[tuple[str, str], str] = {}
         self._models: dict[tuple[str, str, str], str] = {}
 
     def close(self) -> None:
@@ -136,6 +137,14 @@ class MemoryDatabase(AbstractDatabase):
     def jobs(self) -> tuple[JobRecord, ...]:
         with self._open():
             return tuple(self._jobs.values())
+
+    def save_dispatch(self, family: str, target_key: str, name: str, text: str) -> None:
+        with self._open():
+            self._dispatches[family, target_key] = text
+
+    def load_dispatch(self, family: str, target_key: str) -> str | None:
+        with self._open():
+            return self._dispatches.get((family, target_key))
 
     def save_model(self, target_key: str, name: str, text: str, features: str = "") -> None:
         with self._open():

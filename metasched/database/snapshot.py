@@ -19,14 +19,15 @@ import struct
 import zlib
 from bisect import bisect_left
 from collections import Counter
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from datetime import datetime
 from hashlib import sha256
 from pathlib import Path
 from typing import Any, ClassVar, Final, final
 
-from metasched.database.codec import record_from_dict, record_to_dict
+from metasched.database.codec import record_to_dict
 from metasched.database.database import AbstractDatabase, ProgramOrHash, workload_hash
-from metasched.database.records import JobRecord, Stats, TuningRecord, Workload
+from metasched.database.records import JobRecord, Stats, Trust, TuningRecord, Workload
 from metasched.database.refusals import check_count, closed, unknown_job
 from metasched.errors import DatabaseError, MetaschedError
 from metasched.measure.records import Status
@@ -193,6 +194,12 @@ class Snapshot(AbstractDatabase):
     def jobs(self) -> tuple[JobRecord, ...]:
         return ()
 
+    def save_dispatch(self, family: str, target_key: str, name: str, text: str) -> None:
+        raise self._refusal()
+
+    def load_dispatch(self, family: str, target_key: str) -> str | None:
+        return None
+
     def save_model(self, target_key: str, name: str, text: str, features: str = "") -> None:
         raise self._refusal()
 
@@ -220,12 +227,41 @@ class Snapshot(AbstractDatabase):
         if zlib.crc32(line) != check:
             raise _damaged(self.url, f"record {place}")
         try:
-            data: dict[str, Any] = json.loads(line)
-            fields = data["record"]
-            workload = Workload(fields["workload"], data["name"], data["text"])
-            return record_from_dict(fields, workload, self._targets[fields["target"]])
+            return _record_of(json.loads(line), self._targets)
         except (ValueError, KeyError, TypeError, RecursionError, MetaschedError) as error:
             raise _damaged(self.url, f"record {place}") from error
+
+
+def _record_of(data: dict[str, Any], targets: Mapping[str, Target]) -> TuningRecord:
+    """Return the record of what `_line` wrote.
+
+    Its text is under a checksum, so only what a lookup relies on is checked again: a trace is
+    checked when it is replayed.
+    """
+    fields = data["record"]
+    time, verified = fields["created_at"], fields["verified_at"]
+    record = TuningRecord(
+        workload=Workload(fields["workload"], data["name"], data["text"]),
+        target=targets[fields["target"]],
+        trace=fields["trace"],
+        program_hash=fields["program_hash"],
+        status=Status(fields["status"]),
+        message=fields["message"],
+        samples_s=tuple(fields["samples_s"]),
+        evidence=fields["evidence"],
+        timers=fields["timers"],
+        source_hash=fields["source_hash"],
+        job_id=fields["job_id"],
+        created_at=datetime.fromisoformat(time),
+        format_version=fields["format_version"],
+        trust=Trust(fields["trust"]),
+        trust_note=fields["trust_note"],
+        verified_at=None if verified is None else datetime.fromisoformat(verified),
+        sources=fields["sources"],
+    )
+    if not record.is_servable:
+        raise ValueError("no winner")
+    return record
 
 
 def _mapped(path: Path) -> mmap.mmap:

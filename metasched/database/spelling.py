@@ -6,6 +6,7 @@ record as text; what is served is its schedule, with the parameters in the order
 
 from __future__ import annotations
 
+import warnings
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
@@ -51,7 +52,10 @@ def parsed(text: str) -> Program | None:
     """Return the program of a text, ``None`` where it is none."""
     from metasched.ir.parser import parse
 
-    try:
-        return parse(text)
-    except MetaschedError:
-        return None
+    with warnings.catch_warnings():
+        # Text from anywhere may make Python's own parser warn before it is refused.
+        warnings.simplefilter("ignore", SyntaxWarning)
+        try:
+            return parse(text)
+        except MetaschedError:
+            return None

@@ -8,11 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
+from math import inf, log
 
+from metasched.database.fitting import fitted
 from metasched.database.records import TuningRecord
 from metasched.errors import DatabaseError, MetaschedError
 from metasched.ir.canonical import canonical
-from metasched.ir.expr import Buffer
+from metasched.ir.expr import Buffer, int_value
 from metasched.ir.loose import anchor
 from metasched.ir.stmt import Block, Program, Stmt
 from metasched.ir.walk import (
@@ -28,6 +30,7 @@ from metasched.schedule.arguments import check_arguments, known_kind
 from metasched.schedule.replay import replay
 from metasched.schedule.samplers import SAMPLERS
 from metasched.schedule.schedule import Schedule
+from metasched.target import Target
 from metasched.trace.instruction import Decision, Instruction, Ref, refs_in
 from metasched.trace.trace import Trace
 
@@ -40,8 +43,39 @@ def onto_same_structure(record: TuningRecord, original: Program, asked: Program)
         TraceError: the trace is malformed or does not fit.
         ScheduleError: a step was refused.
     """
+    return replay(Trace.from_json(record.trace), renamed_like(asked, original)).program
+
+
+def onto_shape(record: TuningRecord, original: Program, asked: Program, target: Target) -> Schedule:
+    """Return ``asked``, which differs from ``original`` in sizes, with the record's schedule.
+
+    Raises:
+        DatabaseError: the structures differ after all.
+        TraceError: the trace is malformed or does not fit.
+        ScheduleError: a step was refused.
+    """
+    trace = Trace.from_json(record.trace)
+    return fitted(trace, renamed_like(asked, original), target)
+
+
+def shape_distance(asked: Program, other: Program | None) -> float:
+    """Return how far apart the sizes of two programs' parameters are, on a scale of ratios."""
+    if other is None or len(other.params) != len(asked.params):
+        return inf
+    pairs = zip(asked.params, other.params, strict=True)
+    sizes = [(a, b) for p, q in pairs for a, b in zip(p.shape, q.shape, strict=False)]
+    return sum(abs(log((int_value(a) or 1) / (int_value(b) or 1))) for a, b in sizes)
+
+
+def renamed_like(asked: Program, original: Program) -> Program:
+    """Return ``asked`` with the names that ``original`` has in the same places.
+
+    Raises:
+        DatabaseError: they have other blocks, intermediates or parameters.
+    """
     ours, theirs = blocks(asked.root), blocks(original.root)
-    if len(ours) != len(theirs) or len(asked.root.allocs) != len(original.root.allocs):
+    same = len(ours) == len(theirs) and len(asked.params) == len(original.params)
+    if not same or len(asked.root.allocs) != len(original.root.allocs):
         raise DatabaseError(f"'{asked.name}' has other blocks than '{original.name}'")
     places = zip(canonical(asked).order, canonical(original).order, strict=True)
     buffers = {asked.params[i]: original.params[j].name for i, j in places}
@@ -49,8 +83,7 @@ def onto_same_structure(record: TuningRecord, original: Program, asked: Program)
         mine: other.name
         for mine, other in zip(asked.root.allocs, original.root.allocs, strict=True)
     }
-    renamed = _renamed(asked, {a.name: b.name for a, b in zip(ours, theirs, strict=True)}, buffers)
-    return replay(Trace.from_json(record.trace), renamed).program
+    return _renamed(asked, {a.name: b.name for a, b in zip(ours, theirs, strict=True)}, buffers)
 
 
 def onto_anchor(

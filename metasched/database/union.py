@@ -113,6 +113,13 @@ class _Stack(AbstractDatabase):
     def jobs(self) -> tuple[JobRecord, ...]:
         return tuple({job.id: job for m in self.members for job in m.jobs()}.values())
 
+    def save_dispatch(self, family: str, target_key: str, name: str, text: str) -> None:
+        self.first.save_dispatch(family, target_key, name, text)
+
+    def load_dispatch(self, family: str, target_key: str) -> str | None:
+        found = (member.load_dispatch(family, target_key) for member in self.members)
+        return next((text for text in found if text is not None), None)
+
     def save_model(self, target_key: str, name: str, text: str, features: str = "") -> None:
         self.first.save_model(target_key, name, text, features)
 

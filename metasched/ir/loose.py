@@ -1,6 +1,6 @@
-"""Looser equalities of programs: what remains when constants, or all but the main block, go.
+"""Looser equalities of programs: what remains when constants, sizes, or all but one block, go.
 
-Both return programs that stand for many others; nobody runs them.
+All return programs that stand for many others; nobody runs them.
 """
 
 from __future__ import annotations
@@ -8,8 +8,8 @@ from __future__ import annotations
 from dataclasses import replace
 from math import prod
 
-from metasched.ir.expr import Const, Expr, Load, Var, int_value
-from metasched.ir.stmt import Block, Program, Stmt, Store, seq
+from metasched.ir.expr import Buffer, Const, Expr, Load, Var, int_value
+from metasched.ir.stmt import Block, For, Program, Region, Stmt, Store, seq
 from metasched.ir.walk import (
     as_block,
     blocks,
@@ -45,6 +45,56 @@ def _blurred(expr: Expr) -> Expr:
     if not expr.dtype.is_float and not expr_loads(expr):
         return expr if not isinstance(expr, Const) else Var(f"constant_{expr.dtype}", expr.dtype)
     return map_expr(expr, _blurred)
+
+
+def without_sizes(program: Program) -> Program:
+    """Return the program with all its extents taken for one unknown size.
+
+    Extents of one stay, since a loop of one is another loop nest. Sizes in conditions stay too.
+    """
+    buffers: dict[Buffer, Buffer] = {}
+
+    def buffer(given: Buffer) -> Buffer:
+        if given not in buffers:
+            buffers[given] = replace(given, shape=tuple(map(_unsized, given.shape)))
+        return buffers[given]
+
+    def regions(given: tuple[Region, ...]) -> tuple[Region, ...]:
+        return tuple(
+            Region(buffer(r.buffer), tuple((low, _unsized(size)) for low, size in r.ranges))
+            for r in given
+        )
+
+    def expr(given: Expr) -> Expr:
+        mapped = map_expr(given, expr)
+        return Load(buffer(mapped.buffer), mapped.indices) if isinstance(mapped, Load) else mapped
+
+    def visit(stmt: Stmt) -> Stmt:
+        match stmt:
+            case Store():
+                return Store(buffer(stmt.buffer), stmt.indices, expr(stmt.value))
+            case For():
+                return replace(stmt, extent=_unsized(stmt.extent), body=visit(stmt.body))
+            case Block():
+                return replace(
+                    stmt,
+                    iters=tuple(replace(i, extent=_unsized(i.extent)) for i in stmt.iters),
+                    reads=regions(stmt.reads),
+                    writes=regions(stmt.writes),
+                    allocs=tuple(map(buffer, stmt.allocs)),
+                    init=None if stmt.init is None else visit(stmt.init),
+                    body=visit(stmt.body),
+                )
+            case _:
+                return map_stmts(stmt, visit)
+
+    root = as_block(visit(program.root))
+    return replace(program, params=tuple(map(buffer, program.params)), root=root)
+
+
+def _unsized(extent: Expr) -> Expr:
+    value = int_value(extent)
+    return extent if value in (None, 1) else Var("size", extent.dtype)
 
 
 def anchor(program: Program) -> Block | None:

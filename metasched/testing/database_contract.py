@@ -252,6 +252,14 @@ class DatabaseContract:
         assert database.load_model("cpu:x", "xgboost", features="2") is None
         assert database.load_model("cpu:y", "xgboost", features="1") is None
 
+    def test_dispatch_trees(self, database: AbstractDatabase) -> None:
+        """A tree is found under its keys only, the last one saved."""
+        database.save_dispatch("family", "cpu:x", "matmul", "[1]")
+        database.save_dispatch("family", "cpu:x", "matmul", "[2]")
+        assert database.load_dispatch("family", "cpu:x") == "[2]"
+        assert database.load_dispatch("family", "cpu:y") is None
+        assert database.load_dispatch("other", "cpu:x") is None
+
     def test_a_miss_names_the_part_of_the_key(self, database: AbstractDatabase) -> None:
         """Empty store, workload, target, outcome: each has its own line."""
         mine, other = make_target(cores=2), make_target(cores=64)

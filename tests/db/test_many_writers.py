@@ -111,13 +111,29 @@ def test_fifty_rounds_of_killing(any_url: str) -> None:
     assert 200 <= said <= found
 
 
+def write_batches(url: str, writer: int, own: int, shared: int) -> None:
+    """Like `write_many`, by batches of what a tuner writes at once."""
+    own_hashes = [f"own-{writer}-{index}" for index in range(own)]
+    shared_hashes = [f"shared-{index}" for index in range(shared)]
+    with open_database(url) as database:
+        for hashes in (own_hashes, shared_hashes):
+            for first in range(0, len(hashes), BATCH):
+                database.put_many(
+                    make_record(program_hash=name, samples_s=(1.0 + writer,))
+                    for name in hashes[first : first + BATCH]
+                )
+
+
 @pytest.mark.parametrize(
-    ("writers", "own"), [(3, 60), pytest.param(8, 12_500, marks=pytest.mark.slow)]
+    ("writers", "own", "write"),
+    [(3, 60, write_many), pytest.param(8, 12_500, write_batches, marks=pytest.mark.slow)],
 )
-def test_writers_at_once_lose_and_double_nothing(any_url: str, writers: int, own: int) -> None:
-    """Each record one by one, a fifth of them also to candidates that all writers share."""
+def test_writers_at_once_lose_and_double_nothing(
+    any_url: str, writers: int, own: int, write: Callable[..., None]
+) -> None:
+    """Each writes its own records, and to a fifth as many candidates that all writers share."""
     shared = own // 5
-    run(write_many, [(any_url, writer, own, shared) for writer in range(writers)])
+    run(write, [(any_url, writer, own, shared) for writer in range(writers)])
     with open_sql(any_url) as database:
         found = {record.program_hash: len(record.samples_s) for record in database.records()}
     assert len(found) == writers * own + shared

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import asdict
@@ -14,6 +15,9 @@ from metasched.cli import options
 
 if TYPE_CHECKING:
     from metasched.database import AbstractDatabase
+
+
+_PROGRAM = "A program that the records of TVM may be of; may be given several times."
 
 
 @click.group(invoke_without_command=True)
@@ -81,19 +85,42 @@ def export(path: str, url: str, as_json: bool) -> None:
 
 
 @db.command("import")
-@click.argument("path", type=click.Path(dir_okay=False))
+@click.argument("path", type=click.Path())
 @options.database
+@click.option(
+    "--format",
+    "kind",
+    type=click.Choice(("metasched", "tvm", "t4", "kernel-tuner")),
+    default="metasched",
+    show_default=True,
+    help="Whose file it is.",
+)
+@click.option("--program", "programs", multiple=True, metavar="'OP KEY=VALUE ...'", help=_PROGRAM)
+@options.target
 @options.as_json
-def import_(path: str, url: str, as_json: bool) -> None:
-    """Merge the records of an export at PATH into a database."""
+def import_(
+    path: str, url: str, kind: str, programs: tuple[str, ...], target: str, as_json: bool
+) -> None:
+    """Merge the records of an export at PATH into a database, or those of another tuner."""
+    from metasched.cli.program import load_program
     from metasched.database import open_database
     from metasched.errors import UsageError
+    from metasched.interchange import import_foreign
 
     if not os.path.exists(path):
         raise UsageError(f"no file '{path}'; give one that `metasched db export` wrote")
+    loaded = [load_program(op, pairs) for op, *pairs in map(shlex.split, programs)]
     with open_database(url) as database:
-        count = database.import_(path)
-    _report(as_json, {"database": url, "records": count}, f"read {count} records into {url}")
+        if kind == "metasched":
+            count = database.import_(path)
+            found: dict[str, object] = {"database": url, "records": count}
+            _report(as_json, found, f"read {count} records into {url}")
+            return
+        report = import_foreign(database, path, kind, programs=loaded, target=target)
+    lines = [f"read {len(report.records)} records of {report.format} into {url}"]
+    lines += [f"skipped {count}: {reason}" for reason, count in report.skipped.most_common()]
+    lines += [f"lost {count}: {what}" for what, count in report.lost.most_common()]
+    _report(as_json, {"database": url, **report.to_dict()}, "\n".join(lines))
 
 
 @db.command()
@@ -132,8 +159,9 @@ def merge(other: str, url: str, source: str | None, as_json: bool) -> None:
 @options.database
 @click.option("--top", default=1, show_default=True, help="Fastest records of each program.")
 @click.option("--seed", default=1, show_default=True, help="Seed of the inputs.")
+@click.option("--imported", is_flag=True, help="Also records that nothing proves yet.")
 @options.as_json
-def verify(target: str, url: str, top: int, seed: int, as_json: bool) -> int:
+def verify(target: str, url: str, top: int, seed: int, imported: bool, as_json: bool) -> int:
     """Check and time the winners again, and mark them current, suspect or stale.
 
     The exit status is 1 when one is not current.
@@ -142,7 +170,7 @@ def verify(target: str, url: str, top: int, seed: int, as_json: bool) -> int:
     from metasched.verifying import verify
 
     with _existing(url) as database:
-        verdicts = verify(database, target=target, top=top, seed=seed)
+        verdicts = verify(database, target=target, top=top, seed=seed, imported=imported)
     found: list[dict[str, object]] = [
         {
             "workload": verdict.record.workload.name,
@@ -172,6 +200,35 @@ def snapshot(path: str, url: str, as_json: bool) -> None:
 
 
 @db.command()
+@click.argument("job", required=False)
+@options.database
+@click.option("--out", type=click.Path(dir_okay=False), help="Write an SVG file instead.")
+@options.as_json
+def progress(job: str | None, url: str, out: str | None, as_json: bool) -> None:
+    """Plot the best time over the trials of JOB, the last one by default."""
+    from metasched.cli.plot import as_svg, as_text, curves
+    from metasched.errors import UsageError, suggest
+
+    with _existing(url) as database:
+        jobs = {one.id: one for one in database.jobs()}
+        if not jobs:
+            raise UsageError(f"{url} holds no jobs; tune first")
+        wanted = job or next(reversed(jobs))
+        matching = [known for known in jobs if known.startswith(wanted)]
+        if len(matching) != 1:
+            raise UsageError(f"no single job '{wanted}'{suggest(wanted, jobs)}")
+        lines = curves(database.records(job_id=matching[0]))
+    if as_json:
+        values = [{"workload": c.name, "trials": c.trials, "best": list(c.steps)} for c in lines]
+        options.print_json({"job": matching[0], "curves": values})
+    elif out is None:
+        click.echo(as_text(matching[0], lines))
+    else:
+        write_text(out, as_svg(matching[0], lines))
+        click.echo(f"wrote {out}")
+
+
+@db.command()
 @click.option("--keep", default=16, show_default=True, help="Records kept of each program.")
 @options.database
 @options.as_json
@@ -190,6 +247,21 @@ def _existing(url: str) -> Generator[AbstractDatabase]:
     options.require_file(url)
     with open_database(url) as database:
         yield database
+
+
+def write_text(path: str, text: str) -> None:
+    """Write a file that a user named.
+
+    Raises:
+        UsageError: It cannot be written.
+    """
+    from metasched.errors import UsageError
+
+    try:
+        with open(path, "w", encoding="utf-8") as file:
+            file.write(text)
+    except OSError as error:
+        raise UsageError(f"cannot write '{path}': {error.strerror}; choose another") from error
 
 
 def _report(as_json: bool, value: dict[str, object], text: str) -> None:
