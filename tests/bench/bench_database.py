@@ -165,38 +165,35 @@ def writers(url: str, processes: str, records: str, batch: str = "16") -> None:
 def tvm(records: str, workloads: str, folder: str) -> None:
     """The same with the JSON database of TVM, whose interpreter runs this."""
     import tvm
+    from tvm import te
     from tvm.s_tir import Schedule
     from tvm.s_tir.meta_schedule.arg_info import ArgInfo
     from tvm.s_tir.meta_schedule.database import JSONDatabase, TuningRecord
-    from tvm.script import tirx as T
 
     paths = [os.path.join(folder, name) for name in ("workload.json", "record.json")]
-    target = tvm.target.Target("llvm")
+    target = tvm.target.Target({"kind": "llvm", "num-cores": 2})
 
     def module(n: int) -> Any:
-        @T.prim_func(s_tir=True)
-        def main(a: T.Buffer((n + 1, 128), "float32"), b: T.Buffer((n + 1, 128), "float32")):
-            for i, j in T.grid(n + 1, 128):
-                with T.sblock("b"):
-                    vi, vj = T.axis.remap("SS", [i, j])
-                    b[vi, vj] = a[vi, vj] * T.float32(2)
-
-        return tvm.IRModule({"main": main})
+        a = te.placeholder((n + 1, 128), name="a")
+        b = te.compute((n + 1, 128), lambda i, j: a[i, j] * 2.0, name="b")
+        return tvm.IRModule({"main": te.create_prim_func([a, b])})
 
     start = perf_counter()
     database = JSONDatabase(*paths, module_equality="structural")
     modules = [module(n) for n in range(int(workloads))]
     committed = [database.commit_workload(m) for m in modules]
-    schedule = Schedule(modules[0])
-    block = schedule.get_sblock("b", func_name="main")
-    for loop in schedule.get_loops(block):
-        schedule.split(loop, [None, 4])
+    # Opening replays each trace on its workload, so each has a schedule of its own.
+    schedules = [Schedule(m) for m in modules]
+    for schedule in schedules:
+        for loop in schedule.get_loops(schedule.get_sblock("b", func_name="main")):
+            schedule.split(loop, [None, 4])
     info = ArgInfo.from_entry_func(modules[0], remove_preproc=False)
     rng = random.Random(SEED)
     for index in range(int(records)):
         seconds = [rng.uniform(1e-3, 2e-3)] * 5
-        where = committed[index % len(committed)]
-        database.commit_tuning_record(TuningRecord(schedule.trace, where, seconds, target, info))
+        number = index % len(committed)
+        record = TuningRecord(schedules[number].trace, committed[number], seconds, target, info)
+        database.commit_tuning_record(record)
     print(f"TVM: wrote {records} records over {workloads} in {perf_counter() - start:.1f} s")
     start = perf_counter()
     again = JSONDatabase(*paths, module_equality="structural")

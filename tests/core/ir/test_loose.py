@@ -46,8 +46,17 @@ def test_what_surrounds_the_anchor_does_not_count() -> None:
 
 def test_a_program_without_reduction_has_no_anchor() -> None:
     assert anchor(scaled(1.0)) is None
-    assert list(loose_keys(str(scaled(1.0)))) == [Equality.IGNORE_CONSTANTS]
+    keys = loose_keys(str(scaled(1.0)))
+    assert list(keys) == [Equality.IGNORE_CONSTANTS, Equality.ANY_SHAPE]
 
 
 def test_text_that_is_no_program_has_no_keys() -> None:
     assert loose_keys("def matmul(a, b, c):\n    pass") == {}
+
+
+def test_sizes_do_not_count_under_any_shape() -> None:
+    base = key_of(ops.matmul(m=8, n=16, k=32), Equality.ANY_SHAPE)
+    assert base == key_of(ops.matmul(m=100, n=7, k=3), Equality.ANY_SHAPE)
+    assert base != key_of(ops.matmul(m=1, n=16, k=32), Equality.ANY_SHAPE)  # a loop of one
+    assert base != key_of(ops.matmul(m=8, n=16, k=32, dtype="float64"), Equality.ANY_SHAPE)
+    assert base != key_of(ops.batch_matmul(b=2, m=8, n=16, k=32), Equality.ANY_SHAPE)
