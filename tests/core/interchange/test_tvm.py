@@ -71,7 +71,7 @@ def test_the_folder_will_do(file: Path) -> None:
         (["Frobnicate", [], [], []], "primitive 'Frobnicate' does not carry over"),
         (["Fuse", ["l99"], [1], ["l100"]], "handle 'l99' is not defined"),
         (["GetSBlock", [], [], ["b9"]], "GetSBlock has other arguments than are known"),
-        (["GetSBlock", [], ["absent"], ["b9"]], "there is no block 'absent'"),
+        (["GetSBlock", [], ["absent"], ["b9"]], "'absent'"),
         (["SamplePerfectTile", ["l2"], [4, 64], ["v0"]], "SamplePerfectTile has no decision"),
         (["Annotate", ["b0", {}], ["x"], []], "an input is a dict"),
         ([], "a step has 4 parts, got 0"),
