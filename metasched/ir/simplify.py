@@ -121,6 +121,7 @@ class Simplifier:
         self._keep_units = keep_units
         self._ranges: dict[Var, Expr] = {}
         self._polys: dict[Expr, Poly] = {}
+        self._sums: dict[Expr, Expr] = {}
         self._intervals: dict[Expr, Interval] = {}
         for var, extent in (ranges or {}).items():
             self.bind(var, extent)
@@ -136,7 +137,10 @@ class Simplifier:
         if type(expr) is Const or (type(expr) is Var and not self._is_unit(expr)):
             return expr
         if expr.dtype.is_int and expr.dtype.lanes == 1:
-            return _from_poly(self._poly(expr), expr.dtype)
+            found = self._sums.get(expr)
+            if found is None:
+                found = self._sums[expr] = _from_poly(self._poly(expr), expr.dtype)
+            return found
         match expr:
             case Binary(op="and"):
                 return logical_and(self(expr.a), self(expr.b))

@@ -1,30 +1,63 @@
-"""How long primitives and replays take: ``python -m tests.bench.bench_primitives``.
+"""How long primitives and replays take: ``python -m tests.bench.bench_primitives [NAME ...]``.
 
-A primitive is applied to a tiled convolution again and again: some with arguments that are a fair
-use, and each of them with those that the random tests draw. The trace of such a schedule is
-replayed concretely and with symbolic tiles. Times are medians in milliseconds of processor time,
-which other work on the machine disturbs least.
+Every primitive of the registries is applied to a convolution's nest of 12 loops again and again,
+to a state that nothing has looked at yet, and the trace of a tiled convolution is replayed
+concretely and with symbolic tiles. Times are medians in milliseconds of processor time, which
+other work on the machine disturbs least. The exit status is 1 where a primitive takes longer than
+a millisecond, or has no use to be timed (see `tests.bench.uses`).
 """
 
 from __future__ import annotations
 
-import random
 import statistics
+import sys
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Final
 
 from metasched import ops
-from metasched.errors import ScheduleError
 from metasched.ir.stmt import Block
+from metasched.schedule.primitives import PRIMITIVES
 from metasched.schedule.replay import replay
+from metasched.schedule.samplers import SAMPLERS
 from metasched.schedule.samplers.site import AbstractChoices, Replay, Symbolic
 from metasched.schedule.schedule import Schedule
 from metasched.trace.instruction import Ref
 from metasched.trace.trace import Trace
-from tests.core.schedule.steps import STEPS
-from tests.core.schedule.steps.step import Step
+from tests.bench.uses import nest, use_of
 
-CONV = ops.conv2d(h=56, w=56, ci=64, co=64, k=3, s=1, p=1)
+LIMIT_MS: Final = 1.0
+"""What a primitive may take in the median."""
+
+CONV: Final = ops.conv2d(h=56, w=56, ci=64, co=64, k=3, s=1, p=1)
+
+
+def median_ms(work: Callable[[], object], prepare: Callable[[], object], count: int = 51) -> float:
+    """The median processor time of one call, each after a preparation that is not timed."""
+    samples: list[float] = []
+    for _ in range(count):
+        prepare()
+        start = time.process_time_ns()
+        work()
+        samples.append((time.process_time_ns() - start) / 1e6)
+    return statistics.median(samples)
+
+
+def primitive_ms(kind: str) -> float | None:
+    """The median time of a primitive; None where no use of it is known."""
+    use = use_of(kind)
+    if use is None:
+        return None
+    start = nest()
+    step = use(start)
+    fresh: list[Schedule] = []
+
+    def prepare() -> None:
+        fresh[:] = [start.copy()]
+        fresh[0].state = replace(start.state)
+
+    return median_ms(lambda: step(fresh[0]), prepare)
 
 
 def tiled(structure: str = "SSRSRS", seed: int = 1) -> tuple[Schedule, list[list[Ref]]]:
@@ -61,74 +94,30 @@ def whole() -> Trace:
     return sch.trace
 
 
-def median_ms(work: Callable[[], object], count: int = 30) -> float:
-    """The median processor time of one call."""
-    samples: list[float] = []
-    for _ in range(count):
-        start = time.process_time()
-        work()
-        samples.append(time.process_time() - start)
-    return statistics.median(samples) * 1e3
-
-
-def primitives() -> Iterable[tuple[str, Callable[[Schedule, list[list[Ref]]], object]]]:
-    """Each loop primitive with a fair use of it on the tiled convolution."""
-    yield "split", lambda s, x: s.split(x[-1][-1], [None, 2])
-    yield "fuse", lambda s, x: s.fuse(*x[0])
-    yield "reorder", lambda s, x: s.reorder(*x[3], *x[2])
-    yield "parallel", lambda s, x: s.parallel(x[0][1])
-    yield "vectorize", lambda s, x: s.vectorize(x[-1][-1])
-    yield "unroll", lambda s, x: s.unroll(x[-1][-1])
-    yield "annotate", lambda s, x: s.annotate(x[0][0], "key", 1)
-    yield "add_unit_loop", lambda s, x: s.add_unit_loop(x[0][0])
-    yield "get_loops", lambda s, x: s.get_loops(s.get_block("conv"))
-    yield "cache_write", lambda s, x: s.cache_write(s.get_block("conv"), 0, "local")
-    yield "cache_read", lambda s, x: s.cache_read(s.get_block("conv"), 0, "local")
-    yield "compute_at", lambda s, x: s.compute_at(s.get_block("pad"), x[1][-1], True)
-
-
-def at_random(start: Schedule, step: Step, count: int = 15) -> tuple[float, int] | None:
-    """The median time of a primitive with random arguments, and how often it was legal."""
-    samples: list[float] = []
-    for seed in range(20 * count):
-        sch, rng = start.copy(), random.Random(seed)
-        try:
-            proposal = step.draw(rng, sch)
-            begin = time.process_time()
-            proposal()
-            samples.append(time.process_time() - begin)
-        except ScheduleError:
-            continue
-        if len(samples) == count:
-            break
-    return (statistics.median(samples) * 1e3, len(samples)) if samples else None
-
-
 def replayed(trace: Trace, choices: Callable[[Trace], AbstractChoices]) -> float:
     """The time of one replay."""
-    return median_ms(lambda: replay(trace, CONV, choices=choices(trace)))
+    return median_ms(lambda: replay(trace, CONV, choices=choices(trace)), lambda: None, count=30)
 
 
-def main() -> None:
-    """Print one line per measurement."""
-    start, levels = tiled()
-    for name, apply in primitives():
-        sch = start.copy()
-        base = median_ms(start.copy)
-        spent = median_ms(lambda apply=apply: apply(start.copy(), levels)) - base
-        print(f"{name:16} {spent:7.3f} ms on {len(sch.state.tree.loops)} loops")
-    start, _ = tiled("SRSR")
-    print(f"with random arguments, on {len(start.get_loops(start.get_block('conv')))} loops")
-    for step in sorted(STEPS, key=lambda s: s.name):
-        found = at_random(start, step)
-        said = "refused every time" if found is None else f"{found[0]:7.3f} ms of {found[1]}"
-        print(f"  {step.name:26} {said}")
+def main(names: list[str]) -> int:
+    """Print a line per measurement; the exit status."""
+    failed = 0
+    for kind in names or [*PRIMITIVES, *SAMPLERS]:
+        spent = primitive_ms(kind)
+        if spent is None:
+            print(f"{kind:26} no use found")
+        else:
+            print(f"{kind:26} {spent:7.3f} ms{'  <-- too slow' if spent > LIMIT_MS else ''}")
+        failed += spent is None or spent > LIMIT_MS
+    if names:
+        return int(failed > 0)
     trace = whole()
     print(f"replay of {len(trace.instructions)} steps")
     print(f"  concrete       {replayed(trace, lambda t: Replay(dict(t.decisions))):7.3f} ms")
     begun = trace.without_postproc()
     print(f"  symbolic       {replayed(begun, lambda t: Symbolic(dict(t.decisions))):7.3f} ms")
+    return int(failed > 0)
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main(sys.argv[1:]))
