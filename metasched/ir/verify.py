@@ -43,7 +43,7 @@ from metasched.ir.stmt import (
     hidden_accesses,
 )
 from metasched.ir.threads import thread_conflicts
-from metasched.ir.walk import expr_children, free_vars, stores, walk, walk_expr
+from metasched.ir.walk import blocks, expr_children, free_vars, stores, walk, walk_expr
 
 
 def verify(program: Program) -> None:
@@ -274,7 +274,7 @@ class _Verifier:
     def _nested_regions(self, block: Block, scope: _Scope) -> None:
         """What a block touches, the blocks around it name in their regions too."""
         around = scope.block
-        if around is None or hidden_accesses(around):
+        if around is None or any(hidden_accesses(b) for b in (around, *blocks(around.body))):
             return
         local = {b.name for b in around.allocs}
         outer = {r.buffer for r in (*around.reads, *around.writes)}

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from metasched import ops
 from metasched.errors import VerifyError
 from metasched.ir.parser import parse
 from metasched.ir.stmt import Program
@@ -76,6 +77,15 @@ def test_nothing_hidden_changes_nothing() -> None:
     before = sch.program
     sch.unsafe_hide_buffer_access(sch.get_block("c"), "read", [])
     assert sch.program is before
+    check_valid(sch)
+
+
+def test_a_block_around_does_not_name_what_is_hidden_inside() -> None:
+    sch = Schedule(ops.dense(m=3, n=4, k=5, bias=True))
+    block = sch.get_child_blocks(sch.get_block("root"))[0]
+    sch.fuse_reduction_epilogue(block, sch.get_consumers(block)[0])
+    sch.unsafe_hide_buffer_access(block, "read", [0, 1, 2])
+    sch.blockize(sch.get_loops(block)[0])
     check_valid(sch)
 
 
