@@ -11,6 +11,7 @@ import re
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from textwrap import dedent
 from typing import Final
 
 from metasched.schedule.primitives import PRIMITIVES
@@ -125,16 +126,25 @@ def _signature(name: str) -> str:
 
 def _body(lines: list[str]) -> Iterator[str]:
     """Google sections as Markdown: arguments and requirements as lists, sketches as code."""
+    text, *sketches = re.split(r"^::\n\n", "\n".join(lines), flags=re.M)
+    yield from _sections(text.splitlines())
+    for sketch in sketches:
+        code = re.match(r"(?: .*\n?|\n)*", sketch)
+        assert code is not None, "it matches nothing, too"
+        yield from ("", "```text", dedent(code[0]).strip("\n"), "```", "")
+        yield from _sections(sketch[code.end() :].splitlines())
+
+
+def _sections(lines: list[str]) -> Iterator[str]:
     section = ""
     for line in lines:
-        header = re.fullmatch(r"(\w+):", line)
-        if header or line == "::":
-            section = header[1] if header else "::"
-            yield from [f"{section}:", ""] if header else []
+        if header := re.fullmatch(r"(\w+):", line):
+            section = header[1]
+            yield from (f"{section}:", "")
         elif line and not line.startswith(" "):
             section = ""
             yield _prose(line)
-        elif not section or section == "::":
+        elif not section:
             yield line
         elif section != "Args" or not line.strip().startswith("state: "):
             yield _item(line.removeprefix("    "))
