@@ -280,19 +280,10 @@ def _annotation(node: ast.expr) -> AnnotationValue:
     match node:
         case ast.Constant(value=str() as value):
             return value
-        case ast.Tuple(elts=[ast.Constant(value=str()), *_]):
-            return tuple(read_text(item) for item in node.elts)
         case ast.Tuple():
-            return tuple(_whole(item) for item in node.elts)
+            return tuple(_annotation(item) for item in node.elts)
         case _:
             return read_number(node)
-
-
-def _whole(node: ast.expr) -> int:
-    value = read_number(node)
-    if isinstance(value, float):
-        refuse(node, f"a tuple annotation holds integers or strings, got {show(node)}")
-    return value
 
 
 def read_triples(node: ast.expr) -> tuple[tuple[int, int, int], ...]:
@@ -302,6 +293,13 @@ def read_triples(node: ast.expr) -> tuple[tuple[int, int, int], ...]:
             return tuple(_triple(item) for item in items)
         case _:
             refuse(node, f"expected a tuple of triples, got {show(node)}")
+
+
+def _whole(node: ast.expr) -> int:
+    value = read_number(node)
+    if isinstance(value, float):
+        refuse(node, f"expected an integer, got {show(node)}")
+    return value
 
 
 def _triple(node: ast.expr) -> tuple[int, int, int]:

@@ -16,7 +16,7 @@ from metasched.ir.node import Node
 
 LoopKind = Literal["serial", "parallel", "vectorized", "unrolled", "thread"]
 IterKind = Literal["spatial", "reduce", "opaque"]
-AnnotationValue: TypeAlias = str | int | float | tuple[int, ...] | tuple[str, ...]
+AnnotationValue: TypeAlias = str | int | float | tuple["AnnotationValue", ...]
 Annotations: TypeAlias = tuple[tuple[str, AnnotationValue], ...]
 
 

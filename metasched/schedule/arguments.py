@@ -46,7 +46,7 @@ class Accepted:
     def of(annotation: str) -> Accepted:
         """Read a parameter's annotation: a union of plain classes, a tuple of such, or both."""
         if "AnnotationValue" in annotation:
-            return Accepted((str, int, float, tuple, Expr), (str, int))
+            return Accepted((str, int, float, tuple, Expr), (str, int, float, tuple, Expr))
         found = re.fullmatch(r"(?:(.*) \| )?tuple\[(.*), \.\.\.\]", annotation)
         if found is None:
             return Accepted(_classes(annotation))
@@ -56,7 +56,8 @@ class Accepted:
         """Whether a value is one of them."""
         if isinstance(value, tuple):
             items = cast(tuple[object, ...], value)
-            return tuple in self.classes and all(_is_a(item, self.items) for item in items)
+            inner = self if tuple in self.items else Accepted(self.items)
+            return tuple in self.classes and all(inner.fits(item) for item in items)
         return _is_a(value, self.classes)
 
 

@@ -6,7 +6,7 @@ through it. The methods are in `schedule/methods/`, one file per family.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Any, cast
@@ -162,6 +162,8 @@ def _symbol(index: int, k: int) -> Var:
 def _input(value: Any) -> Input:
     if value is None or isinstance(value, Ref | int | float | str):
         return value
+    if isinstance(value, Mapping):
+        return _input(list(cast(Mapping[Any, Any], value).items()))
     if isinstance(value, Sequence):
         return tuple(_input(v) for v in cast(Sequence[Any], value))
     if hasattr(value, "__index__"):

@@ -5,15 +5,20 @@ Later steps (postprocessors, lowering) read them; a note that nothing reads chan
 
 from __future__ import annotations
 
-from metasched.ir.stmt import AnnotationValue
+from collections.abc import Mapping, Sequence
+from typing import TypeAlias
+
 from metasched.schedule.recorder import Recorder
 from metasched.trace.instruction import Ref
+
+Note: TypeAlias = "str | int | float | Ref | Sequence[Note] | Mapping[str, Note]"
+"""What can be noted; sequences become tuples, and mappings tuples of pairs."""
 
 
 class Notes(Recorder):
     """Methods of `Schedule`: notes."""
 
-    def annotate(self, block_or_loop: Ref, ann_key: str, ann_val: AnnotationValue | Ref) -> None:
+    def annotate(self, block_or_loop: Ref, ann_key: str, ann_val: Note) -> None:
         """Note a key and a value on a block or loop."""
         self._do("annotate", block_or_loop, ann_key, ann_val)
 

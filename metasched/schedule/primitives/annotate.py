@@ -20,8 +20,9 @@ def annotate(
         state: where to apply.
         block_or_loop: what to annotate.
         ann_key: the key.
-        ann_val: a number, a text, a tuple of them, or an integer handle. A choice that is still
-            symbolic is kept as an expression, which nothing but the cost model reads.
+        ann_val: a number, a text, an integer handle, or a tuple of them, maybe nested; a
+            dictionary becomes a tuple of its pairs. A choice that is still symbolic is kept as an
+            expression, which nothing but the cost model reads.
 
     Requires:
         - no annotation of that key
@@ -36,9 +37,15 @@ def annotate(
             state, "annotate", "no annotation of that key", f"'{ann_key}' of value {old!r}",
             at=block_or_loop, hint="remove it with unannotate",
         )  # fmt: skip
-    value = ann_val.value if isinstance(ann_val, Const) else ann_val
-    notes = with_annotation(target.annotations, ann_key, cast(AnnotationValue, value))
+    notes = with_annotation(target.annotations, ann_key, _plain(ann_val))
     return state.replace(target, replace(target, annotations=notes)), ()
+
+
+def _plain(value: AnnotationValue | Expr) -> AnnotationValue:
+    """A value with the numbers of integer handles in place."""
+    if isinstance(value, tuple):
+        return tuple(_plain(item) for item in value)
+    return cast(AnnotationValue, value.value if isinstance(value, Const) else value)
 
 
 PRIMITIVES.register("annotate", Primitive("annotate", annotate))

@@ -9,7 +9,7 @@ from metasched.schedule.schedule import Schedule
 from tests.core.schedule.programs import body, check, matmul
 
 
-@pytest.mark.parametrize("value", [3, 0.5, "text", (1, 2), ("a", "b")])
+@pytest.mark.parametrize("value", [3, 0.5, "text", (1, 2), ("a", "b"), (), (("a", 1), (0.5, (2,)))])
 def test_block_and_loop(value: AnnotationValue) -> None:
     sch = Schedule(matmul())
     block = sch.get_block("c")
@@ -24,6 +24,14 @@ def test_a_sampled_value() -> None:
     sch = Schedule(matmul())
     sch.annotate(sch.get_block("c"), "depth", sch.sample_categorical([0, 16], [0.5, 0.5], 1))
     assert 'annotations({"depth": 16})' in body(sch)
+    check(sch)
+
+
+def test_lists_and_dictionaries_become_tuples() -> None:
+    sch = Schedule(matmul())
+    depth = sch.sample_categorical([0, 16], [0.5, 0.5], 1)
+    sch.annotate(sch.get_block("c"), "note", {"stages": [0, 0, depth], "async": [0]})
+    assert 'annotations({"note": (("stages", (0, 0, 16)), ("async", (0,)))})' in body(sch)
     check(sch)
 
 
