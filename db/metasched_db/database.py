@@ -158,6 +158,10 @@ class SqlDatabase(AbstractDatabase):
         )
         return next((row[0] for row in self._rows(query)), None)
 
+    def dispatches(self) -> tuple[tuple[str, str, str], ...]:
+        columns = (DispatchRow.family, DispatchRow.target_key, DispatchRow.text)
+        return tuple((row[0], row[1], row[2]) for row in self._rows(select(*columns)))
+
     def save_model(self, target_key: str, name: str, text: str, features: str = "") -> None:
         keys = {"target_key": target_key, "name": name, "features": features}
         values = {**keys, "text": text, "created_at": now()}

@@ -169,6 +169,10 @@ class AbstractDatabase(ABC):
     def load_dispatch(self, family: str, target_key: str) -> str | None:
         """Return the text of a dispatch tree, ``None`` where there is none."""
 
+    def dispatches(self) -> tuple[tuple[str, str, str], ...]:
+        """Return family, target key and text of every dispatch tree; none by default."""
+        return ()
+
     def workloads_like(self, equality: Equality, key: str) -> tuple[Workload, ...]:
         """Return the workloads that have ``key`` under a looser equality, the first put first.
 

@@ -146,6 +146,10 @@ class MemoryDatabase(AbstractDatabase):
         with self._open():
             return self._dispatches.get((family, target_key))
 
+    def dispatches(self) -> tuple[tuple[str, str, str], ...]:
+        with self._open():
+            return tuple((*keys, text) for keys, text in self._dispatches.items())
+
     def save_model(self, target_key: str, name: str, text: str, features: str = "") -> None:
         with self._open():
             self._models[target_key, name, features] = text

@@ -5,7 +5,8 @@ The file is a lock file for deployment. It holds, for each workload and target, 
 so tuning with it is refused, and a kernel that comes out with another source is too.
 
 Layout, integers little-endian: `_HEADER`; an index of `_ENTRY`, sorted by digest; the records, each
-a JSON object; the targets as one JSON list. A digest is that of workload hash and target key.
+a JSON object; targets and dispatch trees as one JSON object. A digest is that of workload hash and
+target key.
 """
 
 # ruff: noqa: D102 - the docstrings of the methods are those of AbstractDatabase
@@ -64,7 +65,7 @@ def write_snapshot(database: AbstractDatabase, path: str | os.PathLike[str]) -> 
     partial = path.with_name(path.name + ".partial")
     try:
         with partial.open("wb") as file:
-            file.write(_image(winners))
+            file.write(_image(winners, database.dispatches()))
             file.flush()
             os.fsync(file.fileno())
         partial.replace(path)
@@ -77,7 +78,9 @@ def write_snapshot(database: AbstractDatabase, path: str | os.PathLike[str]) -> 
     return len(winners)
 
 
-def _image(winners: Collection[TuningRecord]) -> bytes:
+def _image(
+    winners: Collection[TuningRecord], dispatches: Collection[tuple[str, str, str]]
+) -> bytes:
     by_digest = {_digest(r.workload.hash, r.target.key()): r for r in winners}
     targets = {r.target.key(): r.target.to_dict() for r in winners}
     start = _HEADER.size + _ENTRY.size * len(by_digest)
@@ -86,7 +89,8 @@ def _image(winners: Collection[TuningRecord]) -> bytes:
         line = _line(by_digest[digest])
         index += _ENTRY.pack(digest, start + len(records), len(line), zlib.crc32(line))
         records += line
-    tail = json.dumps(list(targets.values()), separators=(",", ":")).encode()
+    rest = {"targets": list(targets.values()), "dispatches": list(dispatches)}
+    tail = json.dumps(rest, separators=(",", ":")).encode()
     check = zlib.crc32(tail, zlib.crc32(index))
     end = start + len(records)
     header = _HEADER.pack(_MAGIC, VERSION, check, len(by_digest), end, end + len(tail))
@@ -119,7 +123,7 @@ class Snapshot(AbstractDatabase):
         self.url = f"{SCHEME}:{os.fspath(path)}"
         self._map = _mapped(Path(path))
         try:
-            self._count, self._targets = _read_frame(self._map, self.url)
+            self._count, self._targets, self._dispatches = _read_frame(self._map, self.url)
         except BaseException:
             self._map.close()
             raise
@@ -198,7 +202,10 @@ class Snapshot(AbstractDatabase):
         raise self._refusal()
 
     def load_dispatch(self, family: str, target_key: str) -> str | None:
-        return None
+        return self._dispatches.get((family, target_key))
+
+    def dispatches(self) -> tuple[tuple[str, str, str], ...]:
+        return tuple((*keys, text) for keys, text in self._dispatches.items())
 
     def save_model(self, target_key: str, name: str, text: str, features: str = "") -> None:
         raise self._refusal()
@@ -274,8 +281,10 @@ def _mapped(path: Path) -> mmap.mmap:
         raise DatabaseError(f"'{path}' is empty; expected a snapshot") from error
 
 
-def _read_frame(image: mmap.mmap, url: str) -> tuple[int, dict[str, Target]]:
-    """Check all but the records; return how many there are and the targets by key."""
+def _read_frame(
+    image: mmap.mmap, url: str
+) -> tuple[int, dict[str, Target], dict[tuple[str, str], str]]:
+    """Check all but the records; return how many there are, targets and dispatch trees by key."""
     if image[: len(_MAGIC)] != _MAGIC:
         raise DatabaseError(
             f"'{url}' is no snapshot; expected a file that `metasched db snapshot` wrote"
@@ -294,10 +303,14 @@ def _read_frame(image: mmap.mmap, url: str) -> tuple[int, dict[str, Target]]:
     if zlib.crc32(image[tail:], zlib.crc32(index)) != check:
         raise _damaged(url, "its index")
     try:
-        targets = [Target.from_dict(fields) for fields in json.loads(image[tail:])]
-    except (ValueError, TypeError, AttributeError, RecursionError, MetaschedError) as error:
+        rest = json.loads(image[tail:])
+        targets = [Target.from_dict(fields) for fields in rest["targets"]]
+        dispatches = {(str(f), str(key)): str(text) for f, key, text in rest["dispatches"]}
+    except (
+        ValueError, KeyError, TypeError, AttributeError, RecursionError, MetaschedError,
+    ) as error:  # fmt: skip
         raise _damaged(url, "its targets") from error
-    return count, {target.key(): target for target in targets}
+    return count, {target.key(): target for target in targets}, dispatches
 
 
 def _damaged(url: str, what: str) -> DatabaseError:

@@ -120,6 +120,13 @@ class _Stack(AbstractDatabase):
         found = (member.load_dispatch(family, target_key) for member in self.members)
         return next((text for text in found if text is not None), None)
 
+    def dispatches(self) -> tuple[tuple[str, str, str], ...]:
+        found: dict[tuple[str, str], str] = {}
+        for member in self.members:
+            for family, target_key, text in member.dispatches():
+                found.setdefault((family, target_key), text)
+        return tuple((*keys, text) for keys, text in found.items())
+
     def save_model(self, target_key: str, name: str, text: str, features: str = "") -> None:
         self.first.save_model(target_key, name, text, features)
 

@@ -259,6 +259,7 @@ class DatabaseContract:
         assert database.load_dispatch("family", "cpu:x") == "[2]"
         assert database.load_dispatch("family", "cpu:y") is None
         assert database.load_dispatch("other", "cpu:x") is None
+        assert database.dispatches() == (("family", "cpu:x", "[2]"),)
 
     def test_a_miss_names_the_part_of_the_key(self, database: AbstractDatabase) -> None:
         """Empty store, workload, target, outcome: each has its own line."""

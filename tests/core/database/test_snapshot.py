@@ -52,6 +52,17 @@ def test_it_holds_the_winners(source: MemoryDatabase, path: Path) -> None:
     assert [other.name for other in path.parent.iterdir()] == [path.name]
 
 
+def test_it_holds_the_dispatch_trees(source: MemoryDatabase, path: Path) -> None:
+    source.save_dispatch("family", "cpu:x", "matmul", "[1]")
+    write_snapshot(source, path)
+    with Snapshot(path) as snapshot:
+        assert snapshot.load_dispatch("family", "cpu:x") == "[1]"
+        assert snapshot.load_dispatch("family", "cpu:y") is None
+        assert snapshot.dispatches() == source.dispatches()
+        with pytest.raises(DatabaseError, match="which nothing is added to"):
+            snapshot.save_dispatch("family", "cpu:x", "matmul", "[2]")
+
+
 def test_an_empty_database_has_an_empty_one(path: Path) -> None:
     with MemoryDatabase() as database:
         assert write_snapshot(database, path) == 0
