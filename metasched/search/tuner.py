@@ -112,8 +112,9 @@ class Tuner:
         return len(self._in_flight)
 
     def prepare(self) -> None:
-        """Do what the first training would wait for; call it while there is time anyway."""
+        """Do what the first `ask` would wait for; call it while there is time anyway."""
         self._model.prepare()
+        self._refill(self._options.batch)
 
     def ask(self, count: int) -> tuple[Candidate, ...]:
         """Up to ``count`` new candidates; fewer only when the search has ended (see `end`).
