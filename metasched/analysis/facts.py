@@ -130,11 +130,15 @@ class Facts:
         """
         key = (expr, frozenset(inner))
         if key not in self._relaxed:
-            found = self._span(self.simplify(expr), inner)
-            self._relaxed[key] = found and (
-                self.simplify(found[0]),
-                self._fold(self.simplify(add(found[1], 1))),
-            )
+            simple = self.simplify(expr)
+            found = self._span(simple, inner)
+            if found is None:
+                self._relaxed[key] = None
+            elif found[1] is _zero(expr.dtype):
+                self._relaxed[key] = simple, const(1, expr.dtype)
+            else:
+                extent = self._fold(self.simplify(add(found[1], 1)))
+                self._relaxed[key] = self.simplify(found[0]), extent
         return self._relaxed[key]
 
     def _span(self, expr: Expr, inner: Collection[Var]) -> Range | None:

@@ -61,16 +61,16 @@ def divide(
     """
     dtype = axis.var.dtype
     one, zero = const(1, dtype), const(0, dtype)
+    binding = simplify(axis.binding)
+    if free_vars(binding).isdisjoint(inner):
+        return Halves(axis, binding, axis.extent, None, one)
     inside, outside = zero, zero
-    moved = False
-    for coefficient, atoms in terms(simplify(axis.binding)):
+    for coefficient, atoms in terms(binding):
         term = product([const(coefficient, dtype), *atoms])
-        if any(free_vars(atom) & set(inner) for atom in atoms):
-            inside, moved = add(inside, term), True
-        else:
+        if all(free_vars(atom).isdisjoint(inner) for atom in atoms):
             outside = add(outside, term)
-    if not moved:
-        return Halves(axis, outside, axis.extent, None, one)
+        else:
+            inside = add(inside, term)
     if outside == zero:
         return Halves(axis, zero, one, inside, axis.extent)
     span = known.relax(inside, inner)
