@@ -1,4 +1,4 @@
-"""What a leaf block reads and writes, read off its body after a rewrite."""
+"""What a block reads and writes, read off its body after a rewrite."""
 
 from __future__ import annotations
 
@@ -6,31 +6,33 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Final
 
+from metasched.analysis.inside import Inside
 from metasched.ir.expr import Buffer, Expr, Load, Select, select
 from metasched.ir.regions import (
     Access,
-    element_regions,
     hull,
     misses,
     read_accesses,
     write_accesses,
 )
 from metasched.ir.simplify import Simplifier
-from metasched.ir.stmt import Block, Region, Store, annotation, with_annotation
-from metasched.ir.walk import expr_loads, map_expr
+from metasched.ir.stmt import Block, Region, Stmt, Store, annotation, with_annotation
+from metasched.ir.walk import expr_loads, map_expr, map_stmts
 
 
 def with_regions(block: Block) -> Block:
-    """The block with its read and write regions computed anew, save what was promised of them.
+    """The block, and those inside, with regions computed anew, save what was promised of them.
 
     A reduction with an init does not list what it accumulates into as read.
     """
-    written = write_accesses(block.body)
-    found = read_accesses(block.body)
+    block = replace(block, body=_nested(block.body))
+    inside = Inside.of(block)
+    written = inside.accesses(write_accesses(block.body))
+    found = inside.accesses(read_accesses(block.body))
     if block.init is not None:
         found += read_accesses(block.init)
         found = [access for access in found if access not in written]
-    reads, writes = element_regions(found), element_regions(written)
+    reads, writes = inside.boxes(found), inside.boxes(written)
     promised = {verb: explicit_regions(block, verb) for verb in EXPLICIT}
     if not any(promised.values()):
         return replace(block, reads=reads, writes=writes)
@@ -53,6 +55,10 @@ def with_regions(block: Block) -> Block:
     for verb in EXPLICIT:
         block = with_explicit(block, verb, promised[verb])
     return block
+
+
+def _nested(stmt: Stmt) -> Stmt:
+    return with_regions(stmt) if isinstance(stmt, Block) else map_stmts(stmt, _nested)
 
 
 EXPLICIT: Final = {"read": "explicit_read_region", "write": "explicit_write_region"}

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from metasched.analysis.facts import Facts, Range
-from metasched.ir.expr import Buffer, Expr, Var, const, int_value, maximum, minimum
+from metasched.ir.expr import Buffer, Expr, Var, const, maximum, minimum
 from metasched.ir.simplify import Simplifier
 from metasched.ir.stmt import Block, Region
+from metasched.ir.walk import substitute, walk_expr
 
 
 def whole_box(block: Block, region: Region) -> tuple[Range, ...]:
@@ -38,8 +39,7 @@ def makes_all(producer: Block, made: Region, reader: Block, used: Region) -> boo
     """
     own = {it.var: it.extent for it in producer.iters}
     domain = {it.var: it.extent for it in reader.iters}
-    plain = _extents(made, own)
-    if plain is not None and plain == _extents(used, domain):
+    if _alike(made, own, used, domain):
         return True
     if not Facts(own).is_dense([low for low, _ in made.ranges], own):
         return False
@@ -50,9 +50,20 @@ def makes_all(producer: Block, made: Region, reader: Block, used: Region) -> boo
     )
 
 
-def _extents(region: Region, domain: Mapping[Var, Expr]) -> list[Expr] | None:
-    """The extents of the iterations that index an element, if each index is one of its own."""
-    indices = [low for low, extent in region.ranges if int_value(extent) == 1]
-    found = [domain[i] for i in indices if isinstance(i, Var) and i in domain]
-    plain = len(set(indices)) == len(found) == len(region.ranges)
-    return found if plain else None
+def _alike(
+    a: Region, a_domain: Mapping[Var, Expr], b: Region, b_domain: Mapping[Var, Expr]
+) -> bool:
+    """Whether two regions are the same but for the names of their iterations."""
+    mine, others = _drivers(a, a_domain), _drivers(b, b_domain)
+    if [a_domain[v] for v in mine] != [b_domain[v] for v in others]:
+        return False
+    names = dict(zip(others, mine, strict=True))
+    return a.ranges == tuple(
+        (substitute(low, names), substitute(extent, names)) for low, extent in b.ranges
+    )
+
+
+def _drivers(region: Region, domain: Mapping[Var, Expr]) -> list[Var]:
+    """The iterations that a region depends on, in order of appearance."""
+    nodes = (node for pair in region.ranges for e in pair for node in walk_expr(e))
+    return list(dict.fromkeys(v for v in nodes if isinstance(v, Var) and v in domain))

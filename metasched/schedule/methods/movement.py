@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from metasched.schedule.index_map import IndexMap, IndexMapLike
 from metasched.schedule.recorder import Recorder
 from metasched.trace.instruction import Ref
 
@@ -34,12 +35,26 @@ class Movement(Recorder):
         return self._do("reindex", block, buffer)[0]
 
     def reindex_cache_read(
-        self, block: Ref, read_buffer_index: int | str, storage_scope: str, index_map: Sequence[int]
+        self,
+        block: Ref,
+        read_buffer_index: int | str,
+        storage_scope: str,
+        index_map: IndexMapLike | Sequence[int],
     ) -> Ref:
         """Fill a cache with what a block reads of a buffer, indexed by its own iterations."""
-        return self._do(
-            "reindex_cache_read", block, read_buffer_index, storage_scope, index_map
-        )[0]  # fmt: skip
+        given = self._map("reindex_cache_read", block, index_map)
+        return self._do("reindex_cache_read", block, read_buffer_index, storage_scope, given)[0]
+
+    def reindex_cache_write(
+        self,
+        block: Ref,
+        write_buffer_index: int | str,
+        storage_scope: str,
+        index_map: IndexMapLike | Sequence[int],
+    ) -> Ref:
+        """Let a block write a cache, indexed by its own iterations, and copy it behind the nest."""
+        given = self._map("reindex_cache_write", block, index_map)
+        return self._do("reindex_cache_write", block, write_buffer_index, storage_scope, given)[0]
 
     def read_at(
         self, loop: Ref, block: Ref, read_buffer_index: int | str, storage_scope: str
@@ -52,3 +67,12 @@ class Movement(Recorder):
     ) -> Ref:
         """Let blocks under a loop write a cache, which each iteration copies to its tile."""
         return self._do("write_at", loop, block, write_buffer_index, storage_scope)[0]
+
+    def _map(
+        self, primitive: str, block: Ref, given: IndexMapLike | Sequence[int]
+    ) -> str | Sequence[int]:
+        """An index map as traces hold it."""
+        if not callable(given) and not isinstance(given, IndexMap):
+            return given
+        target = self.state.block(str(self.value(block)), primitive)
+        return str(IndexMap.of(given, len(target.iters)))

@@ -28,6 +28,7 @@ from metasched.schedule.primitives import parallel as parallel
 from metasched.schedule.primitives import read_at as read_at
 from metasched.schedule.primitives import reindex as reindex
 from metasched.schedule.primitives import reindex_cache_read as reindex_cache_read
+from metasched.schedule.primitives import reindex_cache_write as reindex_cache_write
 from metasched.schedule.primitives import reorder as reorder
 from metasched.schedule.primitives import reorder_block_iter_var as reorder_block_iter_var
 from metasched.schedule.primitives import reverse_compute_at as reverse_compute_at

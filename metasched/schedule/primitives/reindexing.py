@@ -8,10 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from typing import TypeAlias
 
 from metasched.analysis.access import with_regions
 from metasched.analysis.facts import Facts
+from metasched.errors import UsageError
 from metasched.ir.expr import Buffer, Expr, Load, Var
+from metasched.ir.simplify import Simplifier
 from metasched.ir.stmt import Block, For, IterVar, Stmt, Store
 from metasched.ir.walk import (
     free_vars,
@@ -24,7 +27,8 @@ from metasched.ir.walk import (
     walk,
 )
 from metasched.schedule.primitives.placement import Refusal
-from metasched.schedule.primitives.staging import Copy, Staging, conditional
+from metasched.schedule.primitives.plain_nest import read_map
+from metasched.schedule.primitives.staging import Copy, Staging, cache_of, conditional
 from metasched.schedule.state import State
 
 
@@ -93,6 +97,70 @@ class Reindexing:
         body = in_stmt(map_exprs(self.block.body, in_expr))
         init = self.block.init and in_stmt(map_exprs(self.block.init, in_expr))
         return with_regions(replace(self.block, body=body, init=init))
+
+
+def mapped(
+    state: State,
+    block: Block,
+    buffer: Buffer,
+    indices: tuple[Expr, ...],
+    storage_scope: str,
+    index_map: str | tuple[int, ...],
+) -> Reindexing | Refusal:
+    """A cache of what a block accesses at some indices, laid out by an index map.
+
+    A copy runs through the iterations in the order of the block, or in that of given positions.
+    """
+    picking = isinstance(index_map, tuple)
+    found = _picked(block, index_map) if picking else _laid_out(block, index_map)
+    if isinstance(found, Refusal):
+        return found
+    place, shape = found
+    ordered = tuple(block.iters[k] for k in index_map) if picking else ()
+    used = used_iters(block, *place, *indices)
+    iters = (*ordered, *(it for it in used if it not in ordered))
+    if (given := _why_ambiguous(iters, place)) is not None:
+        rule = "a place of its own for each of the iterations that the access depends on"
+        return Refusal(rule, given, block.name)
+    cache = replace(cache_of(state, buffer, storage_scope), shape=shape)
+    return Reindexing(block, buffer, indices, iters, cache, place)
+
+
+_Layout: TypeAlias = "tuple[tuple[Expr, ...], tuple[Expr, ...]]"
+"""The indices of a cache, over the iterations of a block, and its shape."""
+
+
+def _picked(block: Block, positions: tuple[int, ...]) -> _Layout | Refusal:
+    count = len(block.iters)
+    if not all(0 <= k < count for k in positions):
+        return Refusal("positions of the block's iterations", f"{positions} of {count}", block.name)
+    iters = [block.iters[k] for k in positions]
+    return tuple(it.var for it in iters), tuple(it.extent for it in iters)
+
+
+def _laid_out(block: Block, text: str) -> _Layout | Refusal:
+    found = read_map(text, len(block.iters), "iteration", block.name)
+    if isinstance(found, Refusal):
+        return found
+    try:
+        shape = found.map_shape([it.extent for it in block.iters])
+    except UsageError as error:
+        return Refusal("an index map to indices of a known range", f"{error}", block.name)
+    known = Simplifier({it.var: it.extent for it in block.iters}, keep_units=True)
+    return found.map_indices([it.var for it in block.iters], known), shape
+
+
+def _why_ambiguous(iters: Sequence[IterVar], place: Sequence[Expr]) -> str | None:
+    """Why different iterations have the same place, or None."""
+    if len(set(place)) == len(iters) and all(it.var in place for it in iters):
+        return None
+    own = {it.var: it.extent for it in iters}
+    if Facts(own).is_one_to_one(place, own):
+        return None
+    given = set[Var]().union(*(free_vars(e) for e in place))
+    missing = sorted(it.var.name for it in iters if it.var not in given)
+    at = f"[{', '.join(map(str, place))}]"
+    return f"{at}, without '{missing[0]}'" if missing else at
 
 
 def one_place(block: Block, buffer: Buffer) -> tuple[Expr, ...] | Refusal:

@@ -43,7 +43,6 @@ MISSING: Final[frozenset[str]] = frozenset(
         "cache_index",
         "decompose_padding",
         "pad_einsum",
-        "reindex_cache_write",
         "tensorize",
     }
 )

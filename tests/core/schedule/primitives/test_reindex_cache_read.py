@@ -12,7 +12,7 @@ from tests.core.schedule.primitives.stages import (
     tiled,
     window,
 )
-from tests.core.schedule.programs import body
+from tests.core.schedule.programs import body, dynamic
 
 
 def test_an_operand_in_the_order_of_the_inner_loops() -> None:
@@ -65,6 +65,38 @@ def test_more_iterations_than_the_read_depends_on() -> None:
     check_valid(sch)
 
 
+def test_an_index_map_as_a_text() -> None:
+    sch = Schedule(scores(2, 6, 4))
+    sch.reindex_cache_read(sch.get_block("c"), "b", "local", "i, j, k -> [j // 4, k, j % 4]")
+    text = body(sch)
+    assert 'b_local = alloc((2, 4, 4), "float32", scope="local")' in text
+    assert "b_local[v_ax0 // 4, v_ax1, v_ax0 % 4] = b[v_ax0, v_ax1]" in text
+    assert "a[v_i, v_r] * b_local[v_j // 4, v_r, v_j % 4]" in text
+    check_valid(sch)
+
+
+def test_an_index_map_as_a_function_is_a_text_in_the_trace() -> None:
+    sch = Schedule(scores(2, 6, 4))
+    sch.reindex_cache_read(sch.get_block("c"), 1, "local", lambda i, j, k: [k, j])
+    assert '"i, j, k -> [k, j]"' in sch.trace.as_python()
+    check_valid(sch)
+
+
+def test_iterations_of_extent_1_need_no_place() -> None:
+    sch = Schedule(ops.conv2d(n=1, h=5, w=5, ci=2, co=3, k=1, s=1, p=0))
+    block = sch.get_block("conv")
+    count = len(sch.state.block("conv").iters)
+    names = ", ".join(f"i{k}" for k in range(count))
+    sch.reindex_cache_read(block, 0, "global", f"{names} -> [i1, i2, i6]")
+    check_valid(sch)
+
+
+def test_size_known_at_run_time() -> None:
+    sch = Schedule(dynamic())
+    sch.reindex_cache_read(sch.get_block("b"), 0, "local", lambda i: [i // 4, i % 4])
+    check_valid(sch, n=5)
+
+
 def test_requires_a_known_storage_scope() -> None:
     sch = Schedule(scores())
     with refuses(sch, "expected a known storage scope, got 'fast', none of global, local, "):
@@ -85,13 +117,6 @@ def test_requires_a_buffer_that_is_finished_before_the_first_nest_that_reads_it(
         sch.reindex_cache_read(d, 0, "local", (0, 1))
 
 
-@pytest.mark.parametrize("index_map", [(1, 1), (2, 3), (-1, 1)])
-def test_requires_distinct_positions_of_the_blocks_iterations(index_map: tuple[int, ...]) -> None:
-    sch = Schedule(scores())
-    with refuses(sch, f"distinct positions of the block's iterations, got {index_map} of 3"):
-        sch.reindex_cache_read(sch.get_block("c"), 1, "local", index_map)
-
-
 def test_requires_a_buffer_that_the_block_accesses_at_one_place() -> None:
     a = te.placeholder((6,), "float32", name="a")
     c = te.compute((5,), lambda i: a[i] + a[i + 1], name="c")
@@ -100,13 +125,53 @@ def test_requires_a_buffer_that_the_block_accesses_at_one_place() -> None:
         sch.reindex_cache_read(sch.get_block("c"), 0, "local", (0,))
 
 
-def test_requires_positions_of_all_iterations_that_the_read_depends_on() -> None:
-    sch = Schedule(scores())
-    with refuses(sch, "positions of all iterations that the read depends on, got none of 'v_j'"):
-        sch.reindex_cache_read(sch.get_block("c"), 1, "local", (2,))
-
-
 def test_requires_a_block_without_loops_or_blocks_inside() -> None:
     sch = Schedule(nested())
     with refuses(sch, "a block without loops or blocks inside, got loop 'x'"):
-        sch.reindex_cache_read(sch.get_block("outer"), 0, "local", [0])
+        sch.reindex_cache_read(sch.get_block("outer"), 0, "local", "i -> [i]")
+
+
+@pytest.mark.parametrize("index_map", ["i, j", "i, j, k -> [z]", "i, j, k -> [a[i]]", "-> i"])
+def test_requires_an_index_map(index_map: str) -> None:
+    sch = Schedule(scores())
+    with refuses(sch, "expected an index map, got "):
+        sch.reindex_cache_read(sch.get_block("c"), 1, "local", index_map)
+
+
+def test_requires_an_index_map_with_one_index_for_each_iteration() -> None:
+    sch = Schedule(scores())
+    with refuses(sch, "an index map with one index for each iteration, got 2 for 3"):
+        sch.reindex_cache_read(sch.get_block("c"), 1, "local", "i, j -> [j]")
+
+
+def test_requires_an_index_map_to_indices_of_a_known_range() -> None:
+    sch = Schedule(scores())
+    with refuses(sch, "an index map to indices of a known range, got "):
+        sch.reindex_cache_read(sch.get_block("c"), 1, "local", "i, j, k -> [j - k, k]")
+
+
+@pytest.mark.parametrize("positions", [(2, 3), (-1, 1)])
+def test_requires_positions_of_the_blocks_iterations(positions: tuple[int, ...]) -> None:
+    sch = Schedule(scores())
+    with refuses(sch, f"positions of the block's iterations, got {positions} of 3"):
+        sch.reindex_cache_read(sch.get_block("c"), 1, "local", positions)
+
+
+@pytest.mark.parametrize(
+    ("index_map", "given"),
+    [
+        ((2,), "[v_r], without 'v_j'"),
+        ((1, 1, 2), "[v_j, v_j, v_r]"),
+        ("i, j, k -> [k]", "[v_r], without 'v_j'"),
+        ("i, j, k -> [j // 2, k]", "[v_j // 2, v_r]"),
+        ("i, j, k -> [j + k]", "[v_j + v_r]"),
+        ("i, j, k -> [j % 4, k]", "[v_j % 4, v_r]"),
+    ],
+)
+def test_requires_a_place_of_its_own_for_each_of_the_iterations_of_the_access(
+    index_map: str | tuple[int, ...], given: str
+) -> None:
+    sch = Schedule(scores())
+    rule = "a place of its own for each of the iterations that the access depends on"
+    with refuses(sch, f"{rule}, got {given}"):
+        sch.reindex_cache_read(sch.get_block("c"), 1, "local", index_map)

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Callable, Sequence
 from functools import partial
+from typing import Any
 
 from metasched.schedule.schedule import Schedule
-from tests.core.schedule.steps.step import Proposal, Step, a_block
+from metasched.trace.instruction import Ref
+from tests.core.schedule.steps.step import Proposal, Step, a_block, a_loop, loops_of
 
 
 def cache_read(rng: random.Random, sch: Schedule) -> Proposal:
@@ -27,14 +30,66 @@ def reindex(rng: random.Random, sch: Schedule) -> Proposal:
 
 def reindex_cache_read(rng: random.Random, sch: Schedule) -> Proposal:
     block = a_block(rng, sch)
-    count = len(sch.get(block).iters)
-    order = rng.sample(range(count), rng.randint(min(count, 1), count))
-    return partial(sch.reindex_cache_read, block, rng.randint(0, 1), "local", order)
+    index_map = _index_map(rng, range(len(sch.get(block).iters)), len(sch.get(block).iters))
+    return partial(sch.reindex_cache_read, block, rng.randint(0, 1), "local", index_map)
+
+
+def reindex_cache_write(rng: random.Random, sch: Schedule) -> Proposal:
+    block = a_block(rng, sch)
+    iters = sch.get(block).iters
+    spatial = [k for k, it in enumerate(iters) if it.kind == "spatial" or rng.random() < 0.05]
+    index_map = _index_map(rng, spatial, len(iters))
+    return partial(sch.reindex_cache_write, block, rng.choice([0, 0, 0, 1]), "local", index_map)
+
+
+def cache_inplace(rng: random.Random, sch: Schedule) -> Proposal:
+    block = a_block(rng, sch)
+    if sch.get(block).init is not None:
+        # The update of a reduction in a nest of its own is the usual block that works in place.
+        sch.decompose_reduction(block, loops_of(sch, block)[0])
+    return partial(sch.cache_inplace, block, rng.randint(0, 2), rng.choice(["local", "global"]))
+
+
+def read_at(rng: random.Random, sch: Schedule) -> Proposal:
+    block = a_block(rng, sch)
+    return partial(sch.read_at, _near(rng, sch, block), block, rng.randint(0, 1), "shared")
+
+
+def write_at(rng: random.Random, sch: Schedule) -> Proposal:
+    block = a_block(rng, sch)
+    return partial(sch.write_at, _near(rng, sch, block), block, rng.choice([0, 0, 0, 1]), "local")
+
+
+def _near(rng: random.Random, sch: Schedule, block: Ref) -> Ref:
+    """A loop around a block, seldom another one."""
+    return a_loop(rng, sch, block if rng.random() < 0.9 else None)
+
+
+def _index_map(
+    rng: random.Random, positions: Sequence[int], count: int
+) -> str | Sequence[int] | Callable[..., Any]:
+    """A layout of most of some iterations: as a text, a function or positions."""
+    fewest = max(len(positions) - (rng.random() < 0.3), min(len(positions), 1))
+    order = rng.sample(list(positions), rng.randint(fewest, len(positions)))
+    if rng.random() < 0.3:
+        return order
+    if rng.random() < 0.3:
+        return lambda *i: [i[k] for k in order]
+    outputs: list[str] = []
+    for k in order:
+        size = rng.randint(2, 5)
+        outputs += [f"i{k} // {size}", f"i{k} % {size}"] if rng.random() < 0.4 else [f"i{k}"]
+    rng.shuffle(outputs)
+    return f"{', '.join(f'i{k}' for k in range(count))} -> [{', '.join(outputs)}]"
 
 
 STEPS = (
+    Step("cache_inplace", cache_inplace, 6),
     Step("cache_read", cache_read),
     Step("cache_write", cache_write),
+    Step("read_at", read_at, 3),
     Step("reindex", reindex),
     Step("reindex_cache_read", reindex_cache_read),
+    Step("reindex_cache_write", reindex_cache_write, 3),
+    Step("write_at", write_at, 3),
 )
