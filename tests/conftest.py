@@ -7,6 +7,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
+
+settings.register_profile("soak", max_examples=800, deadline=None, print_blob=True)
 
 GOLDEN = Path(__file__).parent / "golden"
 

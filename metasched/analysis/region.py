@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Final
 
 from metasched.analysis.facts import Facts, Range
 from metasched.ir.expr import Buffer, Expr, Var, const, maximum, minimum
@@ -10,13 +11,24 @@ from metasched.ir.simplify import Simplifier
 from metasched.ir.stmt import Block, Region
 from metasched.ir.walk import substitute, walk_expr
 
+_NOTHING: Final[Mapping[Var, Expr]] = {}
 
-def whole_box(block: Block, region: Region) -> tuple[Range, ...]:
-    """The box of a buffer that all iterations of a block touch, cut to the buffer."""
+
+def whole_box(
+    block: Block, region: Region, around: Mapping[Var, Expr] = _NOTHING
+) -> tuple[Range, ...]:
+    """The box of a buffer that all iterations of a block touch, cut to the buffer.
+
+    Args:
+        block: the block.
+        region: what one of its iterations touches.
+        around: the extents of the iterations of blocks around it.
+    """
     own = {it.var: it.extent for it in block.iters}
-    found = Facts(own).box(region, {}, own)
+    known = Facts({**around, **own})
+    found = known.box(region, {}, own)
     return tuple(
-        whole if pair is None else _cut(pair, whole[1])
+        whole if pair is None else _cut(pair, whole[1], known.simplify)
         for pair, whole in zip(found, whole_buffer(region.buffer), strict=True)
     )
 
@@ -26,13 +38,18 @@ def whole_buffer(buffer: Buffer) -> tuple[Range, ...]:
     return tuple((const(0, size.dtype), size) for size in buffer.shape)
 
 
-def _cut(pair: Range, size: Expr) -> Range:
-    run = Simplifier()
+def _cut(pair: Range, size: Expr, run: Simplifier) -> Range:
     low = run(maximum(pair[0], const(0, size.dtype)))
     return low, run(minimum(pair[0] + pair[1], size) - low)
 
 
-def makes_all(producer: Block, made: Region, reader: Block, used: Region) -> bool:
+def makes_all(
+    producer: Block,
+    made: Region,
+    reader: Block,
+    used: Region,
+    around: Mapping[Var, Expr] = _NOTHING,
+) -> bool:
     """Whether all that one block may read of a buffer is written by another.
 
     What the reader loads under a condition counts, too: a padded access reaches over the edges.
@@ -41,12 +58,12 @@ def makes_all(producer: Block, made: Region, reader: Block, used: Region) -> boo
     domain = {it.var: it.extent for it in reader.iters}
     if _alike(made, own, used, domain):
         return True
-    if not Facts(own).is_dense([low for low, _ in made.ranges], own):
+    if not Facts({**around, **own}).is_dense([low for low, _ in made.ranges], own):
         return False
-    known = Facts(domain)
+    known = Facts({**around, **domain})
     return all(
         known.within(need, have)
-        for need, have in zip(used.ranges, whole_box(producer, made), strict=True)
+        for need, have in zip(used.ranges, whole_box(producer, made, around), strict=True)
     )
 
 

@@ -258,8 +258,10 @@ class _Verifier:
         reduced = {i.var for i in block.iters if i.kind == "reduce"}
         if block.init is not None and not reduced:
             self._fail(f"block '{block.name}' has an init but reduces over nothing", block.name)
+        local = {b.name for b in block.allocs}
         written = [e for r in block.writes for pair in r.ranges for e in pair]
-        written += [e for s in stores(block.body) for e in s.indices]
+        inside = (s for s in stores(block.body) if s.buffer.name not in local)
+        written += [e for s in inside for e in s.indices]
         for expr in written:
             for var in free_vars(expr) & reduced:
                 message = f"block '{block.name}' writes at reduce variable '{var.name}'"

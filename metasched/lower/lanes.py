@@ -118,6 +118,8 @@ class Lanes:
             return Broadcast(expr, self.lanes)
         if type(expr) is Var:
             return Ramp(const(0), const(1), self.lanes)
+        if isinstance(expr, Cast):
+            return Cast(expr.dtype.with_lanes(self.lanes), self.spread(expr.value, lane))
         if isinstance(expr, Binary):
             return Binary(expr.op, self.spread(expr.a, lane), self.spread(expr.b, lane))
         return map_expr(expr, lambda e: self.spread(e, lane))

@@ -114,6 +114,11 @@ class State:
                 found.append(node)
         return tuple(found)
 
+    def iters_around(self, stmt: Stmt) -> dict[Var, Expr]:
+        """The iteration variables of the blocks around a statement, with their extents."""
+        blocks = (node for node in self.ancestors(stmt) if isinstance(node, Block))
+        return {it.var: it.extent for block in blocks for it in block.iters}
+
     def scope(self, stmt: Stmt) -> Block:
         """The block that directly encloses a statement."""
         return next(n for n in reversed(self.ancestors(stmt)) if isinstance(n, Block))

@@ -15,7 +15,7 @@ from metasched.ir.expr import Buffer, Expr, Var, add, all_of, const, mul
 from metasched.ir.regions import full, hull
 from metasched.ir.simplify import Simplifier
 from metasched.ir.stmt import Block, For, IterVar, Region, Stmt, seq
-from metasched.ir.walk import free_vars, map_exprs, map_region, substitute
+from metasched.ir.walk import free_vars, map_exprs, map_region, substitute, walk
 from metasched.schedule.primitives.placement import facts
 from metasched.schedule.primitives.primitive import refused
 from metasched.schedule.primitives.reduction_init import InitNest
@@ -152,6 +152,10 @@ class Group:
     def of(state: State, parts: Sequence[Part], preserve_unit_iters: bool) -> Group:
         """Name and share the iterations."""
         halves = [half for part in parts for half in part.halves]
+        reduced = {
+            half.axis.var for part in parts if part.block.init is not None
+            for half in part.halves if half.axis.kind == "reduce"
+        }  # fmt: skip
         bases = [f"{half.axis.var.name}{side}" for side in ("_o", "_i") for half in halves]
         names = state.fresh(*bases)
         outer: dict[tuple[Expr, Expr, str], IterVar] = {}
@@ -160,22 +164,23 @@ class Group:
         for half, first, second in zip(halves, names, names[len(halves) :], strict=False):
             axis = half.axis
             value: Expr = const(0, axis.var.dtype)
-            if preserve_unit_iters or not half.is_one_part:
+            kept = preserve_unit_iters or axis.var in reduced
+            if not half.is_one_part or (kept if half.inside is None else preserve_unit_iters):
                 key = (half.outside, half.count, axis.kind)
                 made = IterVar(Var(first, axis.var.dtype), half.count, axis.kind, half.outside)
                 value = mul(outer.setdefault(key, made).var, half.size)
-            if half.inside is not None and (preserve_unit_iters or not half.has_unit_parts):
+            if half.inside is not None and (kept or not half.has_unit_parts):
                 var = Var(second, axis.var.dtype)
                 inner[axis.var] = IterVar(var, half.size, axis.kind, half.inside)
                 value = add(value, var)
             values[axis.var] = value
-        kept = {
+        inside = {
             part.block.name: tuple(
                 inner[half.axis.var] for half in part.halves if half.axis.var in inner
             )
             for part in parts
         }
-        return Group(parts, tuple(outer.values()), kept, values)
+        return Group(parts, tuple(outer.values()), inside, values)
 
     def build(self, state: State, span: Span) -> tuple[str, Block]:
         """The new block, and its name."""
@@ -209,7 +214,8 @@ class Group:
     def inside(self, part: Part, around: Simplifier) -> Block:
         """A block on its part of the iterations."""
         iters = self.inner[part.block.name]
-        for axis in iters:
+        nested = [node for node in walk(part.block.body) if isinstance(node, Block)]
+        for axis in (*iters, *(it for node in nested for it in node.iters)):
             around.bind(axis.var, axis.extent)
 
         def change(expr: Expr) -> Expr:

@@ -34,7 +34,7 @@ def blockize(
         target: a loop; or blocks, whose loops go inside up to those that are around all of them.
         preserve_unit_iters: whether an iteration that loops inside run through completely has an
             iteration of extent 1 in the new block. If not, iterations whose extent is the number 1
-            go on both sides.
+            go on both sides; a reduction keeps those that it reduces over on one side.
 
     Returns:
         The new block: ``<block>_o``, for blocks ``outer_<block>_<block>_``.

@@ -55,12 +55,12 @@ def cache_inplace(
     if isinstance(buffer, Refusal):
         raise buffer.error(state, "cache_inplace")
     cache = cache_of(state, buffer, storage_scope)
-    box = touched_box((target,), buffer)
-    filled = box_copy(cache.name, cache, buffer, box).nest(state)
+    box = touched_box(state, (target,), buffer)
+    filled = box_copy(cache.name, cache, buffer, box).nest(state, target)
     changed = as_block(replace_buffers(target, {buffer: cache}))
     state = Staging(target, changed, cache, before=filled).applied(state, scope.root)
     (back,) = state.fresh(f"{cache.name}_back")
-    copied = box_copy(back, buffer, cache, box).nest(state)
+    copied = box_copy(back, buffer, cache, box).nest(state, changed)
     nest = next(s for s in top_statements(state.scope(changed)) if changed in direct_blocks(s))
     return state.replace(nest, seq(nest, copied)), (cache.name, back)
 

@@ -57,9 +57,8 @@ def cache_read(
         raise buffer.error(state, "cache_read")
     cache = cache_of(state, buffer, storage_scope)
     readers = {b.name for b in scope.readers(buffer)}
-    copy = box_copy(cache.name, cache, buffer, touched_box(scope.readers(buffer), buffer)).nest(
-        state
-    )
+    box = touched_box(state, scope.readers(buffer), buffer)
+    copy = box_copy(cache.name, cache, buffer, box).nest(state, target)
 
     def change(node: Stmt) -> Stmt:
         reading = isinstance(node, Block) and node.name in readers

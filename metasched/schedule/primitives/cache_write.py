@@ -60,7 +60,8 @@ def cache_write(
         raise region.error(state, "cache_write")
     buffer = region.buffer
     cache = cache_of(state, buffer, storage_scope)
-    copy = box_copy(cache.name, buffer, cache, whole_box(target, region)).nest(state)
+    box = whole_box(target, region, state.iters_around(target))
+    copy = box_copy(cache.name, buffer, cache, box).nest(state, target)
     changed = as_block(replace_buffers(target, {buffer: cache}))
     return Staging(target, changed, cache, behind=copy).applied(state, scope.root), (cache.name,)
 
@@ -73,10 +74,11 @@ def _check(
     if isinstance(region, Refusal):
         return region
     own = {it.var: it.extent for it in block.iters}
+    known = Facts({**state.iters_around(block), **own})
     indices = [low for low, _ in region.ranges]
     if (wrong := check_write(scope, block, region.buffer)) is not None:
         return wrong
-    if conditional(state, block) or not Facts(own).is_dense(indices, own):
+    if conditional(state, block) or not known.is_dense(indices, own):
         given = f"'{region.buffer.name}' written at {', '.join(map(str, indices))}"
         return Refusal("a block that writes every element of a box", given, block.name)
     return region

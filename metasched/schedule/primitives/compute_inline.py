@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 
 from metasched.analysis.access import simplify_indices, single_store, with_regions
 from metasched.analysis.dependence import Scope, domain_guards, reads
+from metasched.analysis.facts import Facts
 from metasched.ir.expr import Buffer, Expr, Load, Var, const, int_value
+from metasched.ir.regions import element, full, hull
 from metasched.ir.simplify import Simplifier
-from metasched.ir.stmt import Block, Stmt, Store
-from metasched.ir.walk import map_expr, map_exprs, substitute
+from metasched.ir.stmt import Block, Region, Stmt, Store
+from metasched.ir.walk import expr_loads, map_expr, map_exprs, substitute
 from metasched.schedule.primitives.placement import Refusal
 from metasched.schedule.primitives.primitive import PRIMITIVES, Primitive
-from metasched.schedule.state import State
+from metasched.schedule.state import State, blocks_under
 
 
 def compute_inline(state: State, block: str) -> tuple[State, tuple[str, ...]]:
@@ -44,18 +46,18 @@ def compute_inline(state: State, block: str) -> tuple[State, tuple[str, ...]]:
     if isinstance(checked, Refusal):
         raise checked.error(state, "compute_inline")
     store, formula = checked
-    readers = {b.name for b in scope.readers(store.buffer)}
 
     def change(node: Stmt) -> Stmt | None:
         if not isinstance(node, Block):
             return node
         if node.name == block:
             return None
-        if node.name in readers:
-            return _inlined(node, store.buffer, formula)
         if node.name == scope.root.name:
             return replace(node, allocs=tuple(b for b in node.allocs if b != store.buffer))
-        return node
+        if not reads(node, store.buffer):
+            return node
+        around = state.iters_around(state.tree.blocks[node.name])
+        return _inlined(node, store.buffer, formula, around)
 
     new = state.edit(change)
     gone = state.tree.loops.keys() - new.tree.loops.keys()
@@ -103,9 +105,12 @@ def _check(scope: Scope, block: Block) -> tuple[Store, Formula] | Refusal:
     return store, formula
 
 
-def _inlined(block: Block, buffer: Buffer, formula: Formula) -> Block:
-    """A reader with the formula in place of its loads of ``buffer``."""
-    simplify = Simplifier({it.var: it.extent for it in block.iters}, keep_units=True)
+def _inlined(block: Block, buffer: Buffer, formula: Formula, around: Mapping[Var, Expr]) -> Block:
+    """A reader with the formula in place of its loads of ``buffer``; blocks inside are done."""
+    ranges = {**around, **{it.var: it.extent for it in block.iters}}
+    if any(blocks_under(block.body)):
+        return _around_inlined(block, buffer, formula, ranges)
+    simplify = Simplifier(ranges, keep_units=True)
 
     def replaced(expr: Expr) -> Expr:
         mapped = map_expr(expr, replaced)
@@ -115,7 +120,32 @@ def _inlined(block: Block, buffer: Buffer, formula: Formula) -> Block:
 
     init = None if block.init is None else map_exprs(block.init, replaced)
     changed = replace(block, body=map_exprs(block.body, replaced), init=init)
-    return with_regions(changed) if reads(block, buffer) else changed
+    return with_regions(changed)
+
+
+def _around_inlined(
+    block: Block, buffer: Buffer, formula: Formula, ranges: Mapping[Var, Expr]
+) -> Block:
+    """A block around readers, which reads what the formula reads instead of ``buffer``."""
+    boxes: dict[Buffer, Region] = {}
+
+    def add_region(region: Region, known: Facts) -> None:
+        seen = boxes.get(region.buffer)
+        boxes[region.buffer] = region if seen is None else hull(seen, region, known.simplify)
+
+    for region in block.reads:
+        if region.buffer != buffer:
+            add_region(region, Facts(ranges))
+            continue
+        places = {Var(f"{buffer.name}.{k}"): e for k, (_, e) in enumerate(region.ranges)}
+        known = Facts({**ranges, **places})
+        at = tuple(low + var for (low, _), var in zip(region.ranges, places, strict=True))
+        for load in expr_loads(formula(at)):
+            found = known.box(element((load.buffer, load.indices)), {}, places)
+            whole = full(load.buffer).ranges
+            pairs = tuple(pair or size for pair, size in zip(found, whole, strict=True))
+            add_region(Region(load.buffer, pairs), known)
+    return replace(block, reads=tuple(boxes.values()))
 
 
 PRIMITIVES.register("compute_inline", Primitive("compute_inline", compute_inline))

@@ -57,7 +57,7 @@ class Reindexing:
         old, new = self._at(self.indices), self._at(self.place)
         copy = Copy(self.cache.name, self._extents(), self.cache, new, self.buffer, old)
         return Staging(
-            self.block, self._changed(), self.cache, before=copy.nest(state)
+            self.block, self._changed(), self.cache, before=copy.nest(state, self.block)
         ).applied(state, scope)  # fmt: skip
 
     def writing(self, state: State, scope: Block) -> State:
@@ -65,7 +65,7 @@ class Reindexing:
         old, new = self._at(self.indices), self._at(self.place)
         copy = Copy(self.cache.name, self._extents(), self.buffer, old, self.cache, new)
         return Staging(
-            self.block, self._changed(), self.cache, behind=copy.nest(state)
+            self.block, self._changed(), self.cache, behind=copy.nest(state, self.block)
         ).applied(state, scope)  # fmt: skip
 
     def _extents(self) -> tuple[Expr, ...]:
@@ -194,7 +194,8 @@ def check_once(
 ) -> Refusal | None:
     """Why a block may leave elements out or write them in several iterations, or None."""
     used = {it.var: it.extent for it in used_iters(block, *indices)}
-    if conditional(state, block) or not Facts(used).is_one_to_one(indices, used):
+    known = Facts({**state.iters_around(block), **used})
+    if conditional(state, block) or not known.is_one_to_one(indices, used):
         given = f"'{buffer.name}' written at {', '.join(map(str, indices))}"
         rule = "a block that writes one element in each of its iterations"
         return Refusal(rule, given, block.name)

@@ -93,7 +93,8 @@ def _plan(
     if isinstance(position, Refusal):
         return position
     source = _source(move.block, inside[-1])
-    if not makes_all(inside[-1], source[0], move.block, source[1]):
+    around = state.iters_around(move.block)
+    if not makes_all(inside[-1], source[0], move.block, source[1], around):
         given = f"'{inside[-1].name}', which makes only a part"
         return Refusal("a producer that makes all that the block reads", given, loop)
     nest = _made(move, inside[-1], source, preserve_unit_loops)

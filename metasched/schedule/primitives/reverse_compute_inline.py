@@ -60,7 +60,7 @@ def reverse_compute_inline(state: State, block: str) -> tuple[State, tuple[str, 
     """
     target = state.block(block, "reverse_compute_inline")
     scope = Scope.of(state.scope(target))
-    fusion = _check(scope, target)
+    fusion = _check(scope, target, state.iters_around(target))
     if isinstance(fusion, Refusal):
         raise fusion.error(state, "reverse_compute_inline")
     merged = fusion.merged()
@@ -84,7 +84,7 @@ def reverse_compute_inline(state: State, block: str) -> tuple[State, tuple[str, 
 def can_reverse_compute_inline(state: State, block: str) -> str | None:
     """Why `reverse_compute_inline` would refuse, or None."""
     target = state.block(block, "reverse_compute_inline")
-    fusion = _check(Scope.of(state.scope(target)), target)
+    fusion = _check(Scope.of(state.scope(target)), target, state.iters_around(target))
     return str(fusion) if isinstance(fusion, Refusal) else None
 
 
@@ -97,11 +97,10 @@ class _Fusion:
     stored: Store
     values: Mapping[Var, Expr]
     conditions: tuple[Expr, ...]
+    simplify: Simplifier
 
     def merged(self) -> Block:
         """The producer, storing the consumer's result."""
-        ranges = {it.var: it.extent for it in self.producer.iters}
-        simplify = Simplifier(ranges, keep_units=True)
 
         def replaced(expr: Expr) -> Expr:
             if isinstance(expr, Load) and expr.buffer == self.made.buffer:
@@ -110,8 +109,8 @@ class _Fusion:
                 return self.values.get(expr, expr)
             return map_expr(expr, replaced)
 
-        value = simplify_indices(replaced(self.stored.value), simplify)
-        indices = tuple(simplify(replaced(i)) for i in self.stored.indices)
+        value = simplify_indices(replaced(self.stored.value), self.simplify)
+        indices = tuple(self.simplify(replaced(i)) for i in self.stored.indices)
         bindings = {it.var: it.binding for it in self.producer.iters}
         guard = substitute(all_of(self.conditions), bindings)
         body = Store(self.stored.buffer, indices, value)
@@ -119,7 +118,7 @@ class _Fusion:
         return with_regions(replace(self.producer, body=body, predicate=predicate))
 
 
-def _check(scope: Scope, block: Block) -> _Fusion | Refusal:
+def _check(scope: Scope, block: Block, around: Mapping[Var, Expr]) -> _Fusion | Refusal:
     name = block.name
     if (reason := scope.why_not_complete(block)) is not None:
         return Refusal("a complete block", reason, name)
@@ -145,22 +144,25 @@ def _check(scope: Scope, block: Block) -> _Fusion | Refusal:
         conditioned = block if domain_guards(block)[1] else producer
         given = f"{conditioned.predicate}"
         return Refusal("blocks without conditions", given, conditioned.name)
-    fusion = _solve(producer, made, block, stored)
+    fusion = _solve(producer, made, block, stored, around)
     if fusion is None:
         read = next(i for i in expr_loads(stored.value) if i.buffer == made.buffer)
         return Refusal("a read of the producer's result that can be inverted", f"{read}", name)
-    if not _makes_all(producer, block):
+    if not _makes_all(producer, block, around):
         rule = "a producer that makes all that the block reads"
         return Refusal(rule, f"'{producer.name}', which makes only a part", producer.name)
     return fusion
 
 
-def _makes_all(producer: Block, block: Block) -> bool:
+def _makes_all(producer: Block, block: Block, around: Mapping[Var, Expr]) -> bool:
     (made,) = producer.writes
-    return all(makes_all(producer, made, block, r) for r in block.reads if r.buffer == made.buffer)
+    used = [r for r in block.reads if r.buffer == made.buffer]
+    return all(makes_all(producer, made, block, r, around) for r in used)
 
 
-def _solve(producer: Block, made: Store, block: Block, stored: Store) -> _Fusion | None:
+def _solve(
+    producer: Block, made: Store, block: Block, stored: Store, around: Mapping[Var, Expr]
+) -> _Fusion | None:
     """Express the consumer's iterations in the producer's; None where that fails.
 
     An inverse is guessed from the form of the read and then verified both ways round: every
@@ -170,8 +172,9 @@ def _solve(producer: Block, made: Store, block: Block, stored: Store) -> _Fusion
     if len(reads) != 1:
         return None
     (indices,) = reads
-    own = Simplifier({it.var: it.extent for it in block.iters})
-    there = Simplifier({it.var: it.extent for it in producer.iters}, keep_units=True)
+    own = Simplifier({**around, **{it.var: it.extent for it in block.iters}})
+    ranges = {**around, **{it.var: it.extent for it in producer.iters}}
+    there = Simplifier(ranges, keep_units=True)
     at = [Var(f"{made.buffer.name}.{k}", i.dtype) for k, i in enumerate(indices)]
     read = [own(i) for i in indices]
     solved = dict(_inverse(list(zip(read, at, strict=True)), {it.var for it in block.iters}))
@@ -190,7 +193,7 @@ def _solve(producer: Block, made: Store, block: Block, stored: Store) -> _Fusion
             conditions.append(there(equal(element, index)))
         elif there(substitute(index, values) - element) != const(0, element.dtype):
             return None
-    return _Fusion(producer, made, stored, values, tuple(conditions))
+    return _Fusion(producer, made, stored, values, tuple(conditions), there)
 
 
 def _inverse(pairs: list[tuple[Expr, Var]], own: set[Var]) -> Iterator[tuple[Var, Expr]]:

@@ -24,7 +24,6 @@ from metasched.ir.expr import (
     const,
     select,
 )
-from metasched.ir.simplify import Simplifier
 from metasched.ir.stmt import Block, For, IterKind, IterVar, Stmt, Store, seq
 from metasched.ir.walk import free_vars, substitute
 from metasched.schedule.primitives.placement import Refusal
@@ -108,7 +107,7 @@ class _Factoring:
         at = self.inserted(tuple(substitute(i, values) for i in self.store.indices), factored)
         value = substitute(self.value, values)
         predicate = self.block.predicate
-        if not self._starts_everywhere():
+        if self._guards_values(state):
             loops = {it.binding: it.var for it in iters if isinstance(it.binding, Var)}
             inside = [p for p in conjuncts(predicate) if self._reducing(p)]
             outside = [p for p in conjuncts(predicate) if not self._reducing(p)]
@@ -129,7 +128,7 @@ class _Factoring:
         Where the factored loop drives a reduce iteration together with other loops, each of those
         loops becomes an iteration of its own.
         """
-        apart = self._taken_apart()
+        apart = self._taken_apart(state)
         loops = [x for x in self.chain if x.var in apart]
         kept = [it for it in self.block.iters if not free_vars(it.binding) & apart]
         bases = [it.var.name for it in kept] + [f"v_{x.var.name}" for x in loops]
@@ -148,9 +147,12 @@ class _Factoring:
             iters.append(IterVar(own[loop.var], loop.extent, kind, loop.var))
         return tuple(iters), values, own[self.loop.var]
 
-    def _taken_apart(self) -> set[Var]:
-        """The loops in the reduce bindings that the factored loop takes part in."""
+    def _taken_apart(self, state: State) -> set[Var]:
+        """The loops in the reduce bindings that the factored loop or a guard takes part in."""
         apart = {self.loop.var}
+        if self._guards_values(state):
+            parts = [p for p in conjuncts(self.block.predicate) if self._reducing(p)]
+            apart |= free_vars(all_of(parts)) & driven(self.block.iters, "reduce")
         bindings = [free_vars(it.binding) for it in self.block.iters if it.kind == "reduce"]
         while any(b & apart and not b <= apart for b in bindings):
             apart = apart.union(*(b for b in bindings if b & apart))
@@ -159,13 +161,13 @@ class _Factoring:
     def _reducing(self, part: Expr) -> bool:
         return bool(free_vars(part) & driven(self.block.iters, "reduce"))
 
-    def _starts_everywhere(self) -> bool:
-        """Whether the predicate holds where every other reduce loop is at its start."""
+    def _guards_values(self, state: State) -> bool:
+        """Whether the predicate fails for a first step, so that it has to guard values instead."""
         reducing = driven(self.block.iters, "reduce") - {self.loop.var}
-        known = Simplifier({x.var: x.extent for x in self.chain})
+        known = state.simplifier(self.block)
         start: dict[Var, Expr] = {var: const(0, var.dtype) for var in reducing}
         parts = [p for p in conjuncts(self.block.predicate) if self._reducing(p)]
-        return all(known.can_prove(substitute(p, start)) for p in parts)
+        return not all(known.can_prove(substitute(p, start)) for p in parts)
 
     def final_nest(self, state: State, buffer: Buffer) -> Stmt:
         """The nest in which the original block reduces the partial results."""

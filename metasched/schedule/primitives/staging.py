@@ -6,7 +6,7 @@ and lowering shrinks them to what is alive.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from metasched.analysis.dependence import direct_blocks, domain_guards
@@ -54,8 +54,8 @@ class Copy:
     source_at: Callable[[Sequence[Var]], Sequence[Expr]]
     limits: tuple[Expr, ...] = ()
 
-    def nest(self, state: State) -> Stmt:
-        """The copy as a loop nest with fresh names."""
+    def nest(self, state: State, beside: Block) -> Stmt:
+        """The copy as a loop nest with fresh names, to stand in the scope of a block."""
         count = len(self.extents)
         bases = [f"{kind}{k}" for kind in ("ax", "v_ax") for k in range(count)]
         fresh = [Var(name) for name in state.fresh(*bases)]
@@ -64,13 +64,14 @@ class Copy:
             IterVar(var, extent, "spatial", loop)
             for var, extent, loop in zip(own, self.extents, loops, strict=True)
         )
+        domain = {**state.iters_around(beside), **dict(zip(own, self.extents, strict=True))}
         to, at = tuple(self.target_at(own)), tuple(self.source_at(own))
         body: Stmt = Block(
             self.name,
             iters,
             (element((self.source, at)),),
             (element((self.target, to)),),
-            Store(self.target, to, self._value(at, dict(zip(own, self.extents, strict=True)))),
+            Store(self.target, to, self._value(at, domain)),
         )
         for loop, extent in zip(reversed(loops), reversed(self.extents), strict=True):
             body = For(loop, extent, body)
@@ -129,10 +130,12 @@ def conditional(state: State, block: Block) -> bool:
     return bool(domain_guards(block)[1]) or any(isinstance(s, If) for s in state.ancestors(block))
 
 
-def touched_box(blocks: Iterable[Block], buffer: Buffer) -> tuple[Range, ...]:
-    """The box of a buffer that some blocks read or write."""
-    boxes = [whole_box(b, r) for b in blocks for r in (*b.reads, *b.writes) if r.buffer == buffer]
-    known, whole = Facts({}), whole_buffer(buffer)
+def touched_box(state: State, blocks: Sequence[Block], buffer: Buffer) -> tuple[Range, ...]:
+    """The box of a buffer that some blocks of one scope read or write."""
+    around = state.iters_around(blocks[0])
+    regions = [(b, r) for b in blocks for r in (*b.reads, *b.writes) if r.buffer == buffer]
+    boxes = [whole_box(block, region, around) for block, region in regions]
+    known, whole = Facts(around), whole_buffer(buffer)
     total = boxes[0]
     for box in boxes[1:]:
         joined = known.hull(total, box)

@@ -116,7 +116,7 @@ class Tile:
         for box in boxes[1:]:
             total = self.known.hull(total, box)
         loops = {x.var for x in self.chain}
-        whole = touched_box(self.users, self.buffer)
+        whole = touched_box(self.state, self.users, self.buffer)
         return tuple(
             full if pair is None else pair if by & loops else self._cut(pair, full)
             for pair, full, by in zip(total, whole, drivers, strict=True)
@@ -135,7 +135,7 @@ class Tile:
     def _guards(self, box: Sequence[Range], at: Sequence[Expr]) -> list[Expr]:
         """Conditions that keep the copy inside of what is used anywhere."""
         guards: list[Expr] = []
-        whole = touched_box(self.users, self.buffer)
+        whole = touched_box(self.state, self.users, self.buffer)
         for (low, extent), (first, size), index in zip(box, whole, at, strict=True):
             if not self.known.nonneg(low - first):
                 guards.append(less_equal(first, index))

@@ -74,8 +74,8 @@ def _why_not_made(tile: Tile, copy: Block) -> str | None:
         return f"'{first.name}', which reads '{buffer.name}' first"
     if conditional(tile.state, first):
         return f"'{first.name}', which runs only under a condition"
-    made = touched_box((first,), buffer)
-    if not all(map(tile.known.within, touched_box(tile.users, buffer), made)):
+    made = touched_box(tile.state, (first,), buffer)
+    if not all(map(tile.known.within, touched_box(tile.state, tile.users, buffer), made)):
         return f"'{first.name}', which makes only a part of '{buffer.name}'"
     bindings = {it.var: it.binding for it in copy.iters}
     wanted = Placed(replace(copy, reads=copy.writes), bindings, tuple(x.var for x in tile.chain))

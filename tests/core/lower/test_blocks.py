@@ -60,3 +60,22 @@ def p(a: Buffer((4, 4), "float32"), b: Buffer((1,), "float32")):
 """
     with pytest.raises(CodegenError, match="repeats under loop 'stray'"):
         after(program, "lower_blocks")
+
+
+def test_a_loop_that_also_counts_results_starts_each_of_them() -> None:
+    program = """
+@program
+def p(a: Buffer((7, 3), "float32"), b: Buffer((7,), "float32")):
+    for f in serial(21):
+        with block("b"):
+            v = spatial(7, f // 3)
+            vk = reduce(3, f % 3)
+            reads(a[v, vk])
+            writes(b[v])
+            with init():
+                b[v] = float32(0.0)
+            b[v] = b[v] + a[v, vk]
+"""
+    text = after(program, "lower_blocks")
+    assert "if f % 3 == 0:" in text
+    assert "b[f // 3] = float32(0.0)" in text

@@ -1,4 +1,4 @@
-"""Holds the tests of preconditions to the wording of the *Requires* lists."""
+"""Holds the tests of preconditions to the wording of the *Requires* lists; the table of a soak."""
 
 from __future__ import annotations
 
@@ -8,6 +8,9 @@ import pytest
 
 from metasched.errors import ScheduleError
 from metasched.schedule import refusal
+from tests.core.schedule.soak import pytest_runtest_logreport as pytest_runtest_logreport
+from tests.core.schedule.soak import pytest_sessionfinish as pytest_sessionfinish
+from tests.core.schedule.soak import pytest_terminal_summary as pytest_terminal_summary
 from tests.core.schedule.wording import bare_slug, is_named, refused_rule, requirement_slugs
 
 

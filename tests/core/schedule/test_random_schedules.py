@@ -1,54 +1,58 @@
 """Random programs times random schedules: the result stays, and refusals have a reason.
 
-`random_programs` draws programs, `steps` the primitives; hypothesis shrinks what fails.
+`random_programs` draws programs, `steps` the primitives, `random_schedules` checks; hypothesis
+shrinks what fails. What has failed once is in `corpus`. `docs/contributing.md` says how to soak.
 """
 
 from __future__ import annotations
 
+import json
 import random
-from dataclasses import replace
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from metasched.ir.parser import parse
-from metasched.ir.stmt import Block, For, Program, Stmt
-from metasched.schedule.schedule import Schedule
-from metasched.schedule.state import edit_stmt, rebind
-from metasched.testing.equivalence import check_equivalent
-from tests.core.schedule.programs import check
-from tests.core.schedule.random_programs import random_program
-from tests.core.schedule.steps import STEPS
-from tests.core.schedule.steps.step import attempt
+from tests.core.schedule.random_schedules import FAILED, check_schedule, random_schedule, replayed
+
+pytestmark = pytest.mark.cc
+CORPUS = sorted((Path(__file__).parent / "corpus").glob("*.txt"))
+SHARDS = 8
 
 
-def random_schedule(rng: random.Random) -> Schedule:
-    """A random program after random steps."""
-    sch = Schedule(random_program(rng), seed=rng.randint(0, 9))
-    weights = [step.weight for step in STEPS]
-    for _ in range(rng.randint(1, 12)):
-        attempt(rng.choices(STEPS, weights)[0], rng, sch)
-    return sch
+@pytest.mark.parametrize("path", CORPUS, ids=lambda path: path.stem)
+def test_what_failed_once(path: Path, tmp_path: Path) -> None:
+    check_schedule(replayed(path.read_text()), tmp_path)
 
 
-def backwards(program: Program) -> Program:
-    """The program with its parallel and vectorized loops run from the last iteration down."""
-
-    def turn(stmt: Stmt) -> Stmt:
-        if isinstance(stmt, For) and stmt.kind in ("parallel", "vectorized"):
-            last = stmt.extent - 1
-            return replace(stmt, body=rebind(stmt.body, {stmt.var: last - stmt.var}))
-        return stmt
-
-    root = edit_stmt(program.root, turn)
-    assert isinstance(root, Block)
-    return replace(program, root=root)
+def test_sample(tmp_path: Path) -> None:
+    search = searching(tmp_path, Counter())
+    settings(max_examples=120, deadline=None, derandomize=True)(search)()
 
 
-@settings(max_examples=150, deadline=None, derandomize=True)
-@given(rng=st.randoms(use_true_random=False))
-def test_the_result_stays(rng: random.Random) -> None:
-    sch = random_schedule(rng)
-    check(sch)
-    assert parse(str(sch.program)) == sch.program
-    check_equivalent(sch.original, backwards(sch.program))
+@pytest.mark.soak
+@pytest.mark.parametrize("shard", range(SHARDS))
+def test_soak(shard: int, tmp_path: Path, record_property: Callable[[str, object], None]) -> None:
+    """Under the profile ``soak``; `soak` adds the shards up and prints the table."""
+    tally = Counter[str]()
+    searching(tmp_path, tally)()
+    record_property("tally", json.dumps(tally))
+
+
+def searching(folder: Path, tally: Counter[str]) -> Callable[[], None]:
+    """A hypothesis test of random schedules, which leaves the text of what failed."""
+
+    @given(rng=st.randoms(use_true_random=False))
+    def search(rng: random.Random) -> None:
+        try:
+            check_schedule(random_schedule(rng), folder, tally)
+        except Exception as error:
+            FAILED.mkdir(exist_ok=True)
+            text = "\n".join(getattr(error, "__notes__", []))
+            (FAILED / f"schedule_{folder.name}.txt").write_text(text)
+            raise
+
+    return search

@@ -10,7 +10,9 @@ from typing import Any
 
 from metasched.errors import ScheduleError
 from metasched.schedule.schedule import Schedule
-from metasched.trace.instruction import Ref
+from metasched.trace.instruction import Instruction, Ref, has_effect
+from metasched.trace.python import as_python
+from metasched.trace.trace import Trace
 
 Proposal = partial[Any]
 """A method of the schedule and its arguments, not yet called."""
@@ -36,8 +38,8 @@ def attempt(step: Step, rng: random.Random, sch: Schedule) -> bool:
     """Try a step; whether it was applied.
 
     Raises:
-        AssertionError: it failed without a reason, or a refusal had an effect. A note on it shows
-            the call.
+        AssertionError: a refusal had no reason, or an effect.
+        Exception: it was not refused but failed; a note on it shows the call.
     """
     try:
         proposal = step.draw(rng, sch)
@@ -49,27 +51,32 @@ def attempt(step: Step, rng: random.Random, sch: Schedule) -> bool:
     except ScheduleError as error:
         reason = str(error)
     except Exception as error:
-        raise AssertionError(f"{shown(proposal)} is no schedule error but {error!r}") from error
+        error.add_note(case_text(sch, proposal))
+        raise
     else:
-        assert sch.trace.instructions[-1].kind == step.name, f"{shown(proposal)} is another step"
+        assert sch.trace.instructions[-1].kind == step.name, f"{step.name} calls another primitive"
         return True
-    assert reason.startswith(f"{step.name}: "), f"{shown(proposal)} is refused with '{reason}'"
-    assert sch.state is state, f"{shown(proposal)} was refused and changed the program"
-    assert sch.trace == trace, f"{shown(proposal)} was refused and is in the trace"
+    assert reason.startswith(f"{step.name}: "), f"{step.name} is refused with '{reason}'"
+    assert sch.state is state, f"{step.name} was refused and changed the program"
+    assert sch.trace == trace, f"{step.name} was refused and is in the trace"
     return False
 
 
-def shown(proposal: Proposal) -> str:
-    """The call as it stands in the Python text of a trace."""
-    arguments = [_shown(value) for value in proposal.args]
-    arguments += [f"{key}={_shown(value)}" for key, value in proposal.keywords.items()]
-    return f"sch.{proposal.func.__name__}({', '.join(arguments)})"
+def case_text(sch: Schedule, proposal: Proposal | None = None) -> str:
+    """The program, and the steps that failed as Python text: what the corpus keeps."""
+    steps, decisions = sch.trace.instructions, sch.trace.decisions
+    if proposal is None:
+        return f"{sch.original}\n{as_python(sch.trace.simplified())}\n"
+    attrs = tuple((key, _frozen(value)) for key, value in proposal.keywords.items())
+    inputs = tuple(_frozen(value) for value in proposal.args)
+    last = Instruction(proposal.func.__name__, inputs, attrs, ())
+    trace = Trace((*steps, last), decisions)
+    trace = trace.simplified() if has_effect(last.kind) else trace
+    return f"{sch.original}\n{as_python(trace)}\n"
 
 
-def _shown(value: object) -> str:
-    if isinstance(value, list | tuple):
-        return f"[{', '.join(_shown(item) for item in value)}]"
-    return str(value) if isinstance(value, Ref) else repr(value)
+def _frozen(value: Any) -> Any:
+    return tuple(map(_frozen, value)) if isinstance(value, list | tuple) else value
 
 
 def a_block(rng: random.Random, sch: Schedule, *, root: bool = False) -> Ref:
