@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from functools import partial
 
 from metasched.schedule.index_map import IndexMap, IndexMapLike
+from metasched.schedule.primitives.decompose_padding import PaddedCopy, find_padding
 from metasched.schedule.primitives.placement import Refusal
 from metasched.schedule.primitives.staging import access_of
 from metasched.schedule.recorder import Recorder
@@ -44,6 +45,19 @@ class Layout(Recorder):
         """Let a block run over the iterations that a map makes of its own."""
         target = self.state.block(str(self.value(block)), "transform_block_layout")
         self._do("transform_block_layout", block, _text(index_map, len(target.iters)))
+
+    def decompose_padding(self, block: Ref, loop: Ref) -> Ref:
+        """Store the padding in front of a loop, and let the block store the rest only."""
+        return self._do("decompose_padding", block, loop)[0]
+
+    def can_decompose_padding(self, block: Ref, loop: Ref) -> bool:
+        """Whether `decompose_padding` would take this block and this loop (not traced)."""
+        at = str(self.value(block)), str(self.value(loop))
+        return isinstance(find_padding(self.state, *at, "can_decompose_padding"), PaddedCopy)
+
+    def pad_einsum(self, block: Ref, padding: Sequence[int]) -> None:
+        """Round the extents of a block's iterations up to multiples; tiles then need no guards."""
+        self._do("pad_einsum", block, tuple(padding))
 
 
 def _text(index_map: IndexMapLike, rank: int | None) -> str:

@@ -12,6 +12,7 @@ from metasched.schedule.primitives import cache_read as cache_read
 from metasched.schedule.primitives import cache_write as cache_write
 from metasched.schedule.primitives import compute_at as compute_at
 from metasched.schedule.primitives import compute_inline as compute_inline
+from metasched.schedule.primitives import decompose_padding as decompose_padding
 from metasched.schedule.primitives import decompose_reduction as decompose_reduction
 from metasched.schedule.primitives import enter_postproc as enter_postproc
 from metasched.schedule.primitives import fuse as fuse
@@ -24,6 +25,7 @@ from metasched.schedule.primitives import get_output_blocks as get_output_blocks
 from metasched.schedule.primitives import get_producers as get_producers
 from metasched.schedule.primitives import loop_partition as loop_partition
 from metasched.schedule.primitives import merge as merge
+from metasched.schedule.primitives import pad_einsum as pad_einsum
 from metasched.schedule.primitives import parallel as parallel
 from metasched.schedule.primitives import read_at as read_at
 from metasched.schedule.primitives import reindex as reindex

@@ -41,8 +41,6 @@ METASCHEDULE: Final = frozenset(
 MISSING: Final[frozenset[str]] = frozenset(
     {
         "cache_index",
-        "decompose_padding",
-        "pad_einsum",
         "tensorize",
     }
 )

@@ -10,7 +10,7 @@ from metasched.errors import ScheduleError
 from metasched.ir.expr import Expr, Var
 from metasched.schedule.index_map import IndexMap
 from metasched.schedule.schedule import Schedule
-from tests.core.schedule.steps.step import Proposal, Step, a_block
+from tests.core.schedule.steps.step import Proposal, Step, a_block, a_loop
 
 
 def a_map(rng: random.Random, shape: Sequence[Expr]) -> str:
@@ -59,7 +59,24 @@ def transform_block_layout(rng: random.Random, sch: Schedule) -> Proposal:
     return partial(sch.transform_block_layout, block, text)
 
 
+def decompose_padding(rng: random.Random, sch: Schedule) -> Proposal:
+    choosing = [b.name for b in sch.state.tree.blocks.values() if "if_then_else" in str(b.body)]
+    block = sch.get_block(rng.choice(choosing)) if choosing else a_block(rng, sch)
+    loop = a_loop(rng, sch, block)
+    if rng.random() < 0.3:
+        sch.can_decompose_padding(block, loop)
+    return partial(sch.decompose_padding, block, loop)
+
+
+def pad_einsum(rng: random.Random, sch: Schedule) -> Proposal:
+    block = a_block(rng, sch)
+    factors = [rng.choice([1, 1, 2, 3, 4]) for _ in sch.get(block).iters]
+    return partial(sch.pad_einsum, block, factors)
+
+
 STEPS = (
+    Step("decompose_padding", decompose_padding, weight=3),
+    Step("pad_einsum", pad_einsum),
     Step("transform_layout", transform_layout, weight=3),
     Step("transform_block_layout", transform_block_layout, weight=3),
 )
