@@ -179,6 +179,7 @@ def test_sizes_are_spread_by_rank() -> None:
     ("text", "message"),
     [
         ("[]", "is malformed"),
+        ('{"version":1,"choices":[],"guards":[],"losses":[[1e999,1,1]]}', "is malformed"),
         ('{"version":9}', "has version 9, this metasched reads 1"),
         ('{"version":1,"choices":[],"guards":[[1,0]],"losses":[]}', "a guard has no schedule"),
         ('{"version":1,"choices":[],"guards":[],"losses":[]}', "a guard has no schedule"),

@@ -71,6 +71,7 @@ def test_workload_and_target_are_written_once() -> None:
         (RECORD, "created_at", "yesterday", "created_at 'yesterday' is no ISO 8601 time"),
         (RECORD, "created_at", "2024-01-01T00:00:00", "has no time zone"),
         (RECORD, "format_version", FORMAT_VERSION + 1, "update metasched"),
+        (RECORD, "job_id", [], "is of no job in an earlier line"),
         (RECORD, "format_version", "1", "expected a number from 1 up"),
         (RECORD, "tracee", "{}", "unknown field 'tracee'; did you mean 'trace'"),
         (RECORD, "kind", "recipe", "kind is 'recipe'; expected one of workload"),
