@@ -94,9 +94,12 @@ class _Einsum:
         for access, cache in caches.items():
             top = self._top(done)
             if access == (self.store.buffer, self.store.indices):
-                copies = top, _copy_back(cache, access, extent_of).nest(done)
+                copies = (
+                    top,
+                    _copy_back(cache, access, extent_of).nest(done, done.block(block.name)),
+                )
             else:
-                copies = _copy_in(cache, access, extent_of).nest(done), top
+                copies = _copy_in(cache, access, extent_of).nest(done, done.block(block.name)), top
             done = done.replace(top, seq(*copies))
         return done
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from metasched.schedule.schedule import Schedule
 from metasched.trace.instruction import Ref
-from tests.core.schedule.steps.step import Proposal, Step, a_block, a_loop, loops_of
+from tests.core.schedule.steps.step import Proposal, Step, a_block, a_loop
 
 
 def cache_read(rng: random.Random, sch: Schedule) -> Proposal:
@@ -65,29 +65,6 @@ def reindex_cache_write(rng: random.Random, sch: Schedule) -> Proposal:
     spatial = [k for k, it in enumerate(iters) if it.kind == "spatial" or rng.random() < 0.05]
     index_map = _index_map(rng, spatial, len(iters))
     return partial(sch.reindex_cache_write, block, rng.choice([0, 0, 0, 1]), "local", index_map)
-
-
-def cache_inplace(rng: random.Random, sch: Schedule) -> Proposal:
-    block = a_block(rng, sch)
-    if sch.get(block).init is not None:
-        # The update of a reduction in a nest of its own is the usual block that works in place.
-        sch.decompose_reduction(block, loops_of(sch, block)[0])
-    return partial(sch.cache_inplace, block, rng.randint(0, 2), rng.choice(["local", "global"]))
-
-
-def read_at(rng: random.Random, sch: Schedule) -> Proposal:
-    block = a_block(rng, sch)
-    return partial(sch.read_at, _near(rng, sch, block), block, rng.randint(0, 1), "shared")
-
-
-def write_at(rng: random.Random, sch: Schedule) -> Proposal:
-    block = a_block(rng, sch)
-    return partial(sch.write_at, _near(rng, sch, block), block, rng.choice([0, 0, 0, 1]), "local")
-
-
-def _near(rng: random.Random, sch: Schedule, block: Ref) -> Ref:
-    """A loop around a block, seldom another one."""
-    return a_loop(rng, sch, block if rng.random() < 0.9 else None)
 
 
 def _index_map(
