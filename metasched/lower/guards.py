@@ -61,6 +61,14 @@ def _guards(stmt: Stmt) -> list[Expr]:
     return list(found)
 
 
+def _around_all(stmt: Stmt) -> set[Expr]:
+    """The terms of conditions that each part of a statement stands under."""
+    if isinstance(stmt, If) and stmt.other is None:
+        return {*conjuncts(stmt.cond), *_around_all(stmt.then)}
+    parts = [_around_all(child) for child in child_stmts(stmt)]
+    return set[Expr].intersection(*parts) if parts else set()
+
+
 def _loop_vars(stmt: Stmt) -> dict[Var, Expr]:
     return {node.var: node.extent for node in walk(stmt) if isinstance(node, For)}
 
@@ -173,7 +181,7 @@ class _Guards:
 
     def versions(self, stmt: Stmt) -> Stmt:
         """A test for the whole tile, the tile without conditions, and the partial one."""
-        inner = _loop_vars(stmt)
+        inner, everywhere = _loop_vars(stmt), _around_all(stmt)
         full: list[Expr] = []
         needed: list[Expr] = []
         dropped: set[Expr] = set()
@@ -184,7 +192,7 @@ class _Guards:
                 continue
             dropped.add(condition)
             full += [] if worst in full else [worst]
-            needed += [] if best in needed else [best]
+            needed += [] if best in needed or condition not in everywhere else [best]
         needed_terms = list(conjuncts(self.scope.simplify(all_of(needed))))
         partial = self.hoist(stmt, shorten_all=True)
         test = self.scope.simplify(all_of(full))

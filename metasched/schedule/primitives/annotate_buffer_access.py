@@ -12,8 +12,8 @@ from metasched.errors import UsageError
 from metasched.ir.expr import Binary, Expr, Load, Select, int_value
 from metasched.ir.regions import misses
 from metasched.ir.simplify import Simplifier
-from metasched.ir.stmt import Block, If, Region, Stmt, Store
-from metasched.ir.walk import child_stmts, expr_children
+from metasched.ir.stmt import Block, For, If, Region, Stmt, Store
+from metasched.ir.walk import child_stmts, expr_children, walk
 from metasched.schedule.index_map import IndexMap
 from metasched.schedule.primitives.placement import Refusal
 from metasched.schedule.primitives.primitive import PRIMITIVES, Primitive
@@ -123,6 +123,11 @@ def _check(block: Block, index: int | str, buf_type: str, text: str) -> Region |
         if size is not None and size < 1:
             return Refusal("ranges that are not empty", f"{begin} to {end}", name)
     promised = Region(region.buffer, ranges)
+    for node in walk(block.body):
+        inside = [(node.var, node.extent)] if isinstance(node, For) else []
+        iters = node.iters if isinstance(node, Block) else ()
+        for var, extent in (*inside, *((it.var, it.extent) for it in iters)):
+            known.bind(var, extent)
     for at in _places(block, buf_type, region):
         if misses(promised, at, known):
             given = f"{region.buffer.name}[{', '.join(map(str, at))}]"

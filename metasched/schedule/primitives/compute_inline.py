@@ -11,8 +11,8 @@ from metasched.analysis.facts import Facts
 from metasched.ir.expr import Buffer, Expr, Load, Var, const, int_value
 from metasched.ir.regions import element, full, hull
 from metasched.ir.simplify import Simplifier
-from metasched.ir.stmt import Block, Region, Stmt, Store
-from metasched.ir.walk import expr_loads, map_expr, map_exprs, substitute
+from metasched.ir.stmt import Block, For, Region, Stmt, Store
+from metasched.ir.walk import expr_loads, map_expr, map_exprs, substitute, walk
 from metasched.schedule.primitives.placement import Refusal
 from metasched.schedule.primitives.primitive import PRIMITIVES, Primitive
 from metasched.schedule.state import State, blocks_under
@@ -110,7 +110,8 @@ def _inlined(block: Block, buffer: Buffer, formula: Formula, around: Mapping[Var
     ranges = {**around, **{it.var: it.extent for it in block.iters}}
     if any(blocks_under(block.body)):
         return _around_inlined(block, buffer, formula, ranges)
-    simplify = Simplifier(ranges, keep_units=True)
+    loops = {node.var: node.extent for node in walk(block.body) if isinstance(node, For)}
+    simplify = Simplifier({**ranges, **loops}, keep_units=True)
 
     def replaced(expr: Expr) -> Expr:
         mapped = map_expr(expr, replaced)

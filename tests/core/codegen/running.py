@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import subprocess
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -22,22 +23,22 @@ FLAGS = (
 ).split()
 
 
-def compile_c(source: CSource, folder: Path) -> ctypes._CFuncPtr:
+def compile_c(source: CSource, folder: Path, flags: Sequence[str] = FLAGS) -> ctypes._CFuncPtr:
     """The kernel as a foreign function."""
     path = folder / f"{source.digest[:16]}.so"
     if not path.exists():
         text = path.with_suffix(".c")
         text.write_text(source.text)
-        subprocess.run(["gcc", *FLAGS, "-o", str(path), str(text), "-lm"], check=True)
+        subprocess.run(["gcc", *flags, "-o", str(path), str(text), "-lm"], check=True)
     return ctypes.CDLL(str(path))[source.entry]
 
 
 class Kernel:
     """A compiled program that runs on NumPy arrays."""
 
-    def __init__(self, source: CSource, folder: Path) -> None:
+    def __init__(self, source: CSource, folder: Path, flags: Sequence[str] = FLAGS) -> None:
         self.source = source
-        self.function = compile_c(source, folder)
+        self.function = compile_c(source, folder, flags)
         self._space = np.full(source.workspace_bytes + 64, 0xFF, np.uint8)
 
     def __call__(self, arrays: list[Array], sizes: tuple[int, ...] = ()) -> None:
@@ -57,6 +58,7 @@ def run(
     *,
     lowered: Lowered | None = None,
     machine: Machine | None = None,
+    flags: Sequence[str] = FLAGS,
 ) -> dict[str, Array]:
     """Lower, compile and run a program; outputs are poisoned first."""
     target = machine or Machine()
@@ -70,7 +72,7 @@ def run(
             arrays.append(np.full(shape, poison, p.dtype.numpy()))
         else:
             arrays.append(np.ascontiguousarray(inputs[p.name]))
-    Kernel(source, folder)(arrays)
+    Kernel(source, folder, flags)(arrays)
     return {p.name: a for p, a in zip(program.params, arrays, strict=True) if p in outputs}
 
 
