@@ -325,7 +325,7 @@ class Facts:
 @cache
 def _zero(dtype: DType) -> Expr:
     """The one object that says that a span is empty, so that it can be told by identity."""
-    return const(0, dtype)
+    return Const(0, dtype)
 
 
 def terms(expr: Expr, sign: int = 1) -> Iterator[tuple[int, tuple[Expr, ...]]]:

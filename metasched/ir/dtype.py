@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 from typing import Literal
 
@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from metasched.errors import UsageError, suggest
+from metasched.ir.node import Node
 
 Code = Literal["float", "bfloat", "int", "uint", "bool"]
 
@@ -32,19 +33,30 @@ NAMES: dict[str, tuple[Code, int]] = {
 """Scalar dtypes by name."""
 
 
-@dataclass(frozen=True, slots=True)
-class DType:
+@dataclass(frozen=True, slots=True, eq=False)
+class DType(Node):
     """A scalar or vector element type.
 
     Args:
         code: the family of the scalar.
         bits: bits of one lane.
         lanes: lanes of a vector, 1 for a scalar. Only lowered programs hold vectors.
+
+    Attributes:
+        is_float: whether the scalar is a floating-point number.
+        is_int: whether the scalar is a signed or unsigned integer.
     """
 
     code: Code
     bits: int
     lanes: int = 1
+    is_float: bool = field(init=False, repr=False)
+    is_int: bool = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        # Kept, since every builder of expressions asks.
+        object.__setattr__(self, "is_float", self.code in ("float", "bfloat"))
+        object.__setattr__(self, "is_int", self.code in ("int", "uint"))
 
     @staticmethod
     def of(name: str | DType) -> DType:
@@ -54,16 +66,6 @@ class DType:
             UsageError: the name is no dtype.
         """
         return name if isinstance(name, DType) else _parse(name)
-
-    @property
-    def is_float(self) -> bool:
-        """Whether the scalar is a floating-point number."""
-        return self.code in ("float", "bfloat")
-
-    @property
-    def is_int(self) -> bool:
-        """Whether the scalar is a signed or unsigned integer."""
-        return self.code in ("int", "uint")
 
     @property
     def bytes(self) -> int:

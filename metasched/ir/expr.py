@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Final, Literal, TypeAlias
 
 from metasched.errors import UsageError
@@ -126,12 +127,21 @@ class Const(Expr):
         object.__setattr__(self, "value", kind(self.value))
 
     def __hash__(self) -> int:
-        # Every NaN hashes by identity in Python, yet all are one constant.
-        return hash((None if self.value != self.value else self.value, self.dtype))
+        try:
+            return self._hash  # type: ignore[attr-defined,no-any-return]
+        except AttributeError:
+            # Every NaN hashes by identity in Python, yet all are one constant.
+            value = hash((None if self.value != self.value else self.value, self.dtype))
+            object.__setattr__(self, "_hash", value)
+            return value
 
     def __eq__(self, other: object) -> bool:
+        if self is other:
+            return True
         if not isinstance(other, Const) or self.dtype != other.dtype:
             return False
+        if not self.dtype.is_float:
+            return self.value == other.value
         same_nan = self.value != self.value and other.value != other.value
         # 0.0 == -0.0 in Python, but not as a program's constant.
         same_sign = math.copysign(1.0, self.value) == math.copysign(1.0, other.value)
@@ -274,7 +284,15 @@ class Broadcast(Expr):
 
 def const(value: int | float, dtype: DType | str = INT64) -> Const:
     """A constant of the given dtype."""
+    if type(value) is int and dtype is INT64:
+        # Most constants are small sizes; nodes never change, so one object serves all.
+        return _int(value)
     return Const(value, DType.of(dtype))
+
+
+@lru_cache(maxsize=4096)
+def _int(value: int) -> Const:
+    return Const(value, INT64)
 
 
 TRUE: Final = Const(True, BOOL)
@@ -285,6 +303,8 @@ def as_expr(value: ExprLike, like: DType | None = None) -> Expr:
     """Lift a Python number; ints become ``like`` (default int64), floats ``like`` or float32."""
     if isinstance(value, Expr):
         return value
+    if type(value) is int:
+        return const(value, like or INT64)
     if isinstance(value, bool):
         return Const(value, BOOL)
     if isinstance(value, float):
@@ -313,7 +333,7 @@ def int_value(expr: Expr) -> int | None:
 
 def _pair(a: ExprLike, b: ExprLike) -> tuple[Expr, Expr]:
     if isinstance(a, Expr):
-        return a, as_expr(b, a.dtype)
+        return a, b if isinstance(b, Expr) else as_expr(b, a.dtype)
     if isinstance(b, Expr):
         return as_expr(a, b.dtype), b
     return as_expr(a), as_expr(b)

@@ -54,6 +54,9 @@ def _key(atom: Expr) -> tuple[int, str]:
 
 
 def _times(a: Poly, b: Poly) -> Poly:
+    if len(b) == 1 and () in b:
+        scale = b[()]
+        return {m: x * scale for m, x in a.items()} if scale else {}
     result: Poly = {}
     for m, x in a.items():
         for n, y in b.items():
@@ -82,9 +85,9 @@ def _constant(poly: Poly) -> int | None:
 def _from_poly(poly: Poly, dtype: DType) -> Expr:
     """Large coefficients first, so tiles read ``i0 * 64 + i1 * 8 + i2``; the constant last."""
     total: Expr | None = None
-    order = sorted(
-        (m for m in poly if m), key=lambda m: (-abs(poly[m]), -len(m), [_key(a) for a in m])
-    )
+    order = [m for m in poly if m]
+    if len(order) > 1:
+        order.sort(key=lambda m: (-abs(poly[m]), -len(m), [_key(a) for a in m]))
     for positive_first in (True, False):
         for m in order:
             c = poly[m]
@@ -197,21 +200,28 @@ class Simplifier:
                 return {(): int(expr.value)} if expr.value else {}
             case Var():
                 return {} if self._is_unit(expr) else {(expr,): 1}
-            case Binary(op="add"):
-                return self._recompose(_plus(self._poly(expr.a), self._poly(expr.b)))
-            case Binary(op="sub"):
-                return self._recompose(_plus(self._poly(expr.a), self._poly(expr.b), -1))
-            case Binary(op="mul"):
-                return _times(self._poly(expr.a), self._poly(expr.b))
-            case Binary(op="floordiv"):
-                return self._floordiv(self._poly(expr.a), self._poly(expr.b), expr.dtype)
-            case Binary(op="floormod"):
-                return self._floormod(self._poly(expr.a), self._poly(expr.b), expr.dtype)
-            case Binary(op="min" | "max"):
-                return self._extremum(expr)
+            case Binary():
+                return self._binary_poly(expr)
             case Select():
                 chosen = select(self(expr.cond), self(expr.then), self(expr.other))
                 return {(chosen,): 1} if type(chosen) is Select else self._poly(chosen)
+            case _:
+                return {(map_expr(expr, self),): 1}
+
+    def _binary_poly(self, expr: Binary) -> Poly:
+        match expr.op:
+            case "add":
+                return self._recompose(_plus(self._poly(expr.a), self._poly(expr.b)))
+            case "sub":
+                return self._recompose(_plus(self._poly(expr.a), self._poly(expr.b), -1))
+            case "mul":
+                return _times(self._poly(expr.a), self._poly(expr.b))
+            case "floordiv":
+                return self._floordiv(self._poly(expr.a), self._poly(expr.b), expr.dtype)
+            case "floormod":
+                return self._floormod(self._poly(expr.a), self._poly(expr.b), expr.dtype)
+            case "min" | "max":
+                return self._extremum(expr)
             case _:
                 return {(map_expr(expr, self),): 1}
 
@@ -229,7 +239,7 @@ class Simplifier:
     def _recompose(self, poly: Poly) -> Poly:
         """Fold ``(x // d) * d + x % d`` back into ``x``."""
         for m in list(poly):
-            if len(m) != 1 or m not in poly:
+            if len(m) != 1 or type(m[0]) is not Binary or m not in poly:
                 continue
             match m[0]:
                 case Binary(op="floormod", a=x, b=d):

@@ -98,7 +98,10 @@ def walk_expr(expr: Expr) -> Iterator[Expr]:
     while stack:
         node = stack.pop()
         yield node
-        stack.extend(reversed(expr_children(node)))
+        if type(node) is Binary:
+            stack += (node.b, node.a)
+        elif type(node) is not Var and type(node) is not Const:
+            stack.extend(reversed(expr_children(node)))
 
 
 def child_stmts(stmt: Stmt) -> tuple[Stmt, ...]:
@@ -212,11 +215,13 @@ def stmt_exprs(stmt: Stmt) -> tuple[Expr, ...]:
 
 def substitute(expr: Expr, values: Mapping[Var, Expr]) -> Expr:
     """``expr`` with variables replaced, folding constants on the way."""
-    if not values:
+    if not values or type(expr) is Const:
         return expr
 
     def visit(node: Expr) -> Expr:
-        return values.get(node, node) if type(node) is Var else map_expr(node, visit)
+        if type(node) is Var:
+            return values.get(node, node)
+        return node if type(node) is Const else map_expr(node, visit)
 
     return visit(expr)
 
@@ -260,11 +265,25 @@ def replace_buffers(stmt: Stmt, buffers: Mapping[Buffer, Buffer]) -> Stmt:
 
 def free_vars(expr: Expr) -> set[Var]:
     """The variables in an expression."""
-    return {node for node in walk_expr(expr) if type(node) is Var}
+    if type(expr) is Var:
+        return {expr}
+    found: set[Var] = set()
+    stack = [expr]
+    while stack:
+        node = stack.pop()
+        if type(node) is Var:
+            found.add(node)
+        elif type(node) is Binary:
+            stack += (node.a, node.b)
+        elif type(node) is not Const:
+            stack += expr_children(node)
+    return found
 
 
 def expr_loads(expr: Expr) -> list[Load]:
     """The loads in an expression, outermost first."""
+    if type(expr) is Var or type(expr) is Const:
+        return []
     return [node for node in walk_expr(expr) if type(node) is Load]
 
 
