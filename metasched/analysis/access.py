@@ -17,7 +17,7 @@ from metasched.ir.regions import (
 )
 from metasched.ir.simplify import Simplifier
 from metasched.ir.stmt import Block, Region, Stmt, Store, annotation, with_annotation
-from metasched.ir.walk import expr_loads, map_expr, map_stmts
+from metasched.ir.walk import blocks, expr_loads, loads, map_expr, map_stmts, stores
 
 
 def with_regions(block: Block) -> Block:
@@ -83,8 +83,20 @@ def with_explicit(block: Block, verb: str, buffers: Iterable[Buffer]) -> Block:
 
 
 def single_store(block: Block) -> Store | None:
-    """The only statement of a block's body if it is a store."""
-    return block.body if isinstance(block.body, Store) else None
+    """The only statement of a block's body if it is a store of one element."""
+    store = block.body if isinstance(block.body, Store) else None
+    return None if store is None or why_not_elementwise(block) else store
+
+
+def why_not_elementwise(block: Block) -> str | None:
+    """Why accesses of a block are not elements over its own iterations, or None if they are."""
+    for access in (*loads(block.body), *stores(block.body)):
+        if any(index.dtype.lanes > 1 for index in access.indices):
+            return f"'{block.name}', which is tensorized"
+    inside = blocks(block.body) + ([] if block.init is None else blocks(block.init))
+    if inside:
+        return f"'{block.name}', which holds block '{inside[0].name}'"
+    return None
 
 
 def simplify_indices(expr: Expr, simplify: Simplifier) -> Expr:

@@ -287,6 +287,10 @@ class Facts:
             reached = product([reached, self.ranges[following]])
         return found
 
+    def including(self, ranges: Mapping[Var, Expr]) -> Facts:
+        """The same facts and the extents of some more loops."""
+        return Facts({**self.ranges, **ranges}, self._tiles) if ranges else self
+
     # -- boxes ---------------------------------------------------------------------------------
 
     def box(self, region: Region, bindings: Mapping[Var, Expr], inner: Collection[Var]) -> Box:

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Final
 
 from metasched.analysis.facts import Facts, Range
-from metasched.ir.expr import Buffer, Expr, Var, const, maximum, minimum
+from metasched.ir.expr import Buffer, Expr, Var, const, int_value, maximum, minimum
+from metasched.ir.lanes import lane_value
 from metasched.ir.simplify import Simplifier
-from metasched.ir.stmt import Block, Region
-from metasched.ir.walk import substitute, walk_expr
+from metasched.ir.stmt import Block, For, If, Region
+from metasched.ir.walk import free_vars, stores, substitute, walk, walk_expr
 
 _NOTHING: Final[Mapping[Var, Expr]] = {}
 
@@ -58,7 +59,7 @@ def makes_all(
     domain = {it.var: it.extent for it in reader.iters}
     if _alike(made, own, used, domain):
         return True
-    if not Facts({**around, **own}).is_dense([low for low, _ in made.ranges], own):
+    if not fills_box(Facts({**around, **own}), producer, made, own):
         return False
     known = Facts({**around, **domain})
     return all(
@@ -84,3 +85,59 @@ def _drivers(region: Region, domain: Mapping[Var, Expr]) -> list[Var]:
     """The iterations that a region depends on, in order of appearance."""
     nodes = (node for pair in region.ranges for e in pair for node in walk_expr(e))
     return list(dict.fromkeys(v for v in nodes if isinstance(v, Var) and v in domain))
+
+
+def fills_box(
+    known: Facts,
+    block: Block,
+    region: Region,
+    inner: Collection[Var],
+    bindings: Mapping[Var, Expr] | None = None,
+) -> bool:
+    """Whether a block writes every element of its region's box while the inner loops run.
+
+    Args:
+        known: the ranges of the loops.
+        block: the block; what it holds runs completely each time.
+        region: what it writes of a buffer.
+        inner: the loops that run.
+        bindings: what the iterations of the block are bound to; left out, themselves.
+    """
+    indices, own = [low for low, _ in region.ranges], dict[Var, Expr]()
+    if any(int_value(extent) != 1 for _, extent in region.ranges):
+        found = _only_store(block, region.buffer)
+        if found is None:
+            return False
+        indices, own = found
+    at = [substitute(index, bindings or {}) for index in indices]
+    return known.including(own).is_dense(at, {*inner, *own})
+
+
+def _only_store(block: Block, buffer: Buffer) -> tuple[list[Expr], dict[Var, Expr]] | None:
+    """The indices of the only store to a buffer in a block, and the loops that move it there.
+
+    None where there are several, or where a condition decides about it.
+    """
+    found = [s for s in stores(block.body) if s.buffer == buffer]
+    loops: dict[Var, Expr] = {}
+    for stmt in walk(block.body):
+        match stmt:
+            case Block() if int_value(stmt.predicate) != 1:
+                return None
+            case Block():
+                loops.update((it.var, it.extent) for it in stmt.iters)
+            case For():
+                loops[stmt.var] = stmt.extent
+            case If():
+                return None
+            case _:
+                pass
+    if len(found) != 1:
+        return None
+    lanes = max((i.dtype.lanes for i in found[0].indices), default=1)
+    lane = Var("lane of a vector")
+    if lanes > 1:
+        loops[lane] = const(lanes)
+    indices = [lane_value(i, lane) for i in found[0].indices]
+    used = {v for index in indices for v in free_vars(index)}
+    return indices, {var: extent for var, extent in loops.items() if var in used}

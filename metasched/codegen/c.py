@@ -8,9 +8,10 @@ from __future__ import annotations
 from typing import Final
 
 from metasched.codegen.c_family import CFamilyPrinter
-from metasched.codegen.c_prelude import C_TYPES, PIN, PINNED_BYTES, prelude
+from metasched.codegen.c_prelude import C_TYPES, PIN, PINNED_BYTES, c_extern, prelude
 from metasched.codegen.dialect import Dialect
 from metasched.codegen.source import CSource
+from metasched.ir.extern import EXTERNS
 from metasched.ir.walk import stores
 from metasched.lower.pipeline import Lowered
 from metasched.lower.scope import Machine
@@ -57,10 +58,14 @@ def emit(lowered: Lowered, target: Machine) -> CSource:
     with printer.braces(f"void {entry}(void **args, void *workspace)"):
         _arguments(lowered, printer)
         printer.stmt(lowered.body)
+    externs = [EXTERNS[name] for name in sorted(printer.externs)]
     includes = ["#include <math.h>", "#include <stdint.h>"]
+    includes += sorted({f"#include <{header}>" for f in externs for header in f.includes})
     if any(slot.stride for slot in lowered.slots.values()):
         includes.insert(1, "#include <omp.h>")
-    before = prelude(printer.vector_types, printer.helpers)
+    types = [t for f in externs for t in (*f.args, f.result)]
+    before = prelude((*printer.vector_types, *types), printer.helpers)
+    before = "\n".join((before, *map(c_extern, externs)))
     if printer.pins:
         before = f"{PIN}\n{before}"
     parts = [*includes, "", before, "", *printer.lines, ""]

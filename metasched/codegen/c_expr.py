@@ -13,7 +13,7 @@ from contextlib import contextmanager
 
 import numpy as np
 
-from metasched.codegen.dialect import Dialect, Helper, mask_dtype, short_name
+from metasched.codegen.dialect import Dialect, Helper, extern_name, mask_dtype, short_name
 from metasched.errors import CodegenError
 from metasched.ir.dtype import FLOAT32, DType
 from metasched.ir.expr import (
@@ -25,6 +25,7 @@ from metasched.ir.expr import (
     Cast,
     Const,
     Expr,
+    Extern,
     Load,
     Ramp,
     Select,
@@ -46,6 +47,7 @@ class ExprPrinter:
         self.dialect = dialect
         self.vector_types: dict[DType, None] = {}
         self.helpers: dict[Helper, None] = {}
+        self.externs: dict[str, None] = {}
         self._simplify = Simplifier(ranges)
         self._lane: int | None = None
         self._names: dict[str, str] = {}
@@ -117,6 +119,8 @@ class ExprPrinter:
                 return self.binary(expr, level)
             case Call():
                 return self.call(expr, level)
+            case Extern():
+                return self.extern(expr)
             case Cast():
                 return self.cast(expr, level)
             case Select():
@@ -262,6 +266,14 @@ class ExprPrinter:
             return f"!{self.expr(expr.args[0], _UNARY)}"
         args = ", ".join(self.expr(a) for a in expr.args)
         return f"{self.helper(expr.fn, dtype)}({args})"
+
+    def extern(self, expr: Extern) -> str:
+        """A call of an extern function, which works on whole vectors."""
+        if self._lane is not None:
+            raise CodegenError(f"extern '{expr.fn}' has no single lanes; store its result as it is")
+        self.externs[expr.fn] = None
+        args = ", ".join(self.expr(a) for a in expr.args)
+        return f"{extern_name(expr.fn)}({args})"
 
     def cast(self, expr: Cast, level: int) -> str:
         """A conversion."""

@@ -11,9 +11,10 @@ from collections.abc import Iterable
 from typing import Final
 
 from metasched.codegen.c_math import MATH
-from metasched.codegen.dialect import Helper, mask_dtype, short_name
+from metasched.codegen.dialect import Helper, extern_name, mask_dtype, short_name
 from metasched.errors import CodegenError
 from metasched.ir.dtype import DType
+from metasched.ir.extern import ExternFunction
 
 C_TYPES: Final[dict[str, str]] = {
     "bool": "_Bool",
@@ -101,6 +102,14 @@ def prelude(vectors: Iterable[DType], helpers: Iterable[Helper]) -> str:
                 types |= {DType(code, 32, dtype.lanes) for code in ("float", "uint")}
     typedefs = [_typedef(d) for d in sorted(types, key=lambda d: (d.code, d.bits, d.lanes))]
     return "\n".join((*typedefs, "", *needed.values()))
+
+
+def c_extern(function: ExternFunction) -> str:
+    """The definition of an extern function."""
+    params = ", ".join(f"{c_type(t)} x{k}" for k, t in enumerate(function.args))
+    body = "\n".join(f"  {line}" for line in function.c.strip().splitlines())
+    head = f"{_INLINE} {c_type(function.result)} {extern_name(function.name)}({params})"
+    return f"{head} {{\n{body}\n}}"
 
 
 def _helper_key(helper: Helper) -> tuple[str, str, int, int]:

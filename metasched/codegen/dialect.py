@@ -74,3 +74,12 @@ def short_name(dtype: DType) -> str:
 def mask_dtype(dtype: DType) -> DType:
     """The integer type of a comparison of vectors: all bits set where it holds."""
     return DType("int", dtype.bits, dtype.lanes)
+
+
+def extern_name(fn: str) -> str:
+    """The name of an extern function in the printed text.
+
+    >>> extern_name("dot")
+    'ms_x_dot'
+    """
+    return f"ms_x_{fn}"

@@ -282,6 +282,15 @@ class Broadcast(Expr):
         return self.value.dtype.with_lanes(self.lanes)
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Extern(Expr):
+    """A call of a registered function on vectors; see `metasched.ir.extern`."""
+
+    fn: str
+    args: tuple[Expr, ...]
+    dtype: DType
+
+
 def const(value: int | float, dtype: DType | str = INT64) -> Const:
     """A constant of the given dtype."""
     if type(value) is int and dtype is INT64:

@@ -27,6 +27,7 @@ EXPRESSIONS: Final[tuple[type[Node], ...]] = (
     expr.Load,
     expr.Ramp,
     expr.Broadcast,
+    expr.Extern,
 )
 STATEMENTS: Final[tuple[type[Node], ...]] = (
     stmt.For,
@@ -63,14 +64,14 @@ def example(a: Buffer((n, 60), "float32"), c: Buffer((n,), "float32")):
 
 LOWERED: Final = """\
 @program
-def lowered(a: Buffer((8,), "float32"), b: Buffer((8,), "float32")):
+def lowered(a: Buffer((8,), "float32"), b: Buffer((8,), "float32"), q: Buffer((16,), "int8")):
     acc = declare((1,), "float32x4", scope="register")
     for i in serial(2):
         acc[0] = a[ramp(i * 4, 1, 4)] * broadcast(a[0], 4)
         if i == 0:
             b[ramp(0, 1, 4)] = acc[0]
         else:
-            b[ramp(4, 1, 4)] = acc[0] + float32x4(1.0)"""
+            b[ramp(4, 1, 4)] = acc[0] + extern("scale", "float32x4", acc[0], q[ramp(0, 1, 16)])"""
 
 
 def page() -> str:

@@ -18,6 +18,7 @@ from metasched.ir.expr import (
     Cast,
     Const,
     Expr,
+    Extern,
     Load,
     Ramp,
     Select,
@@ -118,6 +119,9 @@ class _Encoder:
                 self.exprs(expr.indices)
             case Call():
                 tokens.append(expr.fn)
+                self.exprs(expr.args)
+            case Extern():
+                tokens += ("extern", expr.fn, str(expr.dtype))
                 self.exprs(expr.args)
             case Cast():
                 tokens += ("cast", str(expr.dtype))

@@ -23,6 +23,7 @@ from metasched.ir.expr import (
     Cast,
     Const,
     Expr,
+    Extern,
     Intrinsic,
     Load,
     Ramp,
@@ -179,6 +180,9 @@ def _call(node: ast.Call, name: str, scope: Scope, depth: int) -> Expr:
         case "cast":
             _arity(node, name, 2)
             return Cast(DType.of(read_text(args[1])), read_expr(args[0], scope, depth))
+        case "extern" if len(args) >= 2:
+            read = tuple(read_expr(a, scope, depth) for a in args[2:])
+            return Extern(read_text(args[0]), read, DType.of(read_text(args[1])))
         case "ramp":
             _arity(node, name, 3)
             base, stride = (read_expr(a, scope, depth) for a in args[:2])
@@ -195,7 +199,7 @@ def _call(node: ast.Call, name: str, scope: Scope, depth: int) -> Expr:
 
 
 def _const_dtype(node: ast.Call, name: str) -> DType:
-    known = (*_INTRINSICS, "min", "max", "if_then_else", "cast", "ramp", "broadcast")
+    known = (*_INTRINSICS, "min", "max", "if_then_else", "cast", "extern", "ramp", "broadcast")
     base = name.partition("x")[0]
     if not any(base.startswith(code) for code in ("float", "bfloat", "int", "uint", "bool")):
         refuse(node, f"unknown function '{name}'{suggest(name, known)}")

@@ -21,6 +21,7 @@ from metasched.ir.expr import (
     Cast,
     Const,
     Expr,
+    Extern,
     Load,
     Ramp,
     Select,
@@ -120,6 +121,9 @@ def _expr(expr: Expr, level: int) -> str:
             return f"({text})" if level > _NOT else text
         case Call():
             return f"{expr.fn}({_exprs(expr.args)})"
+        case Extern():
+            head = f"{quote(expr.fn)}, {quote(str(expr.dtype))}"
+            return f"extern({head}{''.join(f', {_expr(a, 0)}' for a in expr.args)})"
         case Cast():
             return f"cast({_expr(expr.value, 0)}, {quote(str(expr.dtype))})"
         case Select():

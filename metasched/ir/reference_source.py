@@ -23,12 +23,14 @@ from metasched.ir.expr import (
     Cast,
     Const,
     Expr,
+    Extern,
     Load,
     Ramp,
     Select,
     Var,
     int_value,
 )
+from metasched.ir.extern import Argument, lane_of
 from metasched.ir.simplify import Simplifier
 from metasched.ir.stmt import Alloc, Block, For, If, Program, Seq, Stmt, Store
 from metasched.ir.walk import map_expr, map_exprs, substitute
@@ -273,5 +275,11 @@ def _lane(expr: Expr, lane: int) -> Expr:
             return Cast(expr.dtype.scalar, _lane(expr.value, lane))
         case Load() if expr.buffer.dtype.lanes > 1:
             return Lane(expr, lane)
+        case Extern():
+            return lane_of(expr, lane, [_argument(a) for a in expr.args])
         case _:
             return map_expr(expr, lambda e: _lane(e, lane))
+
+
+def _argument(arg: Expr) -> Argument:
+    return lambda lane: _lane(arg, lane)

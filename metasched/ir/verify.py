@@ -18,13 +18,17 @@ from metasched.ir.expr import (
     Binary,
     Buffer,
     Expr,
+    Extern,
     Load,
     Select,
     Var,
     cast,
+    const,
     int_value,
     less,
 )
+from metasched.ir.extern import EXTERNS, why_not_callable
+from metasched.ir.lanes import lane_value
 from metasched.ir.printer import free_sizes, print_program
 from metasched.ir.regions import leaves, misses
 from metasched.ir.scopes import SCOPES
@@ -258,7 +262,7 @@ class _Verifier:
         reduced = {i.var for i in block.iters if i.kind == "reduce"}
         if block.init is not None and not reduced:
             self._fail(f"block '{block.name}' has an init but reduces over nothing", block.name)
-        local = {b.name for b in block.allocs}
+        local = {b.name for inner in blocks(block) for b in inner.allocs}
         written = [e for r in block.writes for pair in r.ranges for e in pair]
         inside = (s for s in stores(block.body) if s.buffer.name not in local)
         written += [e for s in inside for e in s.indices]
@@ -302,6 +306,9 @@ class _Verifier:
         for node in walk_expr(expr):
             if isinstance(node, Var):
                 self._var(node, scope, what, mark)
+            elif isinstance(node, Extern) and node.fn in EXTERNS:
+                if wrong := why_not_callable(node):
+                    self._fail(f"{what}: {wrong}", mark)
         self._loads(expr, scope)
 
     def _var(self, var: Var, scope: _Scope, what: str, mark: str) -> None:
@@ -350,11 +357,18 @@ class _Verifier:
     ) -> None:
         mark = scope.block.name if scope.block else buffer.name
         self._declared_buffer(buffer, len(at), scope, mark)
-        simplify = Simplifier(scope.ranges)
+        lanes = max((i.dtype.lanes for i in at), default=1)
+        ranges = scope.ranges
+        if lanes > 1:
+            # A vector is in bounds, and in the regions, where each of its lanes is.
+            lane = Var("lane of a vector")
+            ranges = ranges | {lane: const(lanes)}
+            at = tuple(lane_value(i, lane) for i in at)
+        simplify = Simplifier(ranges)
         for index, size in zip(at, buffer.shape, strict=True):
             if not index.dtype.is_int:
                 self._fail(f"buffer '{buffer.name}' is indexed by {index} of {index.dtype}", mark)
-            surely = index.dtype.lanes == 1 and not scope.guarded
+            surely = not scope.guarded
             if surely and leaves(cast(index, size.dtype), size, simplify):
                 self._fail(f"index {index} of '{buffer.name}' leaves its size {size}", mark)
         if scope.block is None or buffer.name in scope.local:
@@ -365,9 +379,7 @@ class _Verifier:
             return
         if not mine:
             self._fail(f"{element} is used in block '{mark}', which has no region of it", mark)
-        vector = any(i.dtype.lanes > 1 for i in at)
-        surely = not scope.guarded and not vector
-        if surely and all(misses(region, at, simplify) for region in mine):
+        if not scope.guarded and all(misses(region, at, simplify) for region in mine):
             self._fail(f"{element} is used in block '{mark}' outside its regions", mark)
 
 

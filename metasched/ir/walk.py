@@ -17,6 +17,7 @@ from metasched.ir.expr import (
     Cast,
     Const,
     Expr,
+    Extern,
     Load,
     Ramp,
     Select,
@@ -44,7 +45,7 @@ def expr_children(expr: Expr) -> tuple[Expr, ...]:
     match expr:
         case Binary():
             return (expr.a, expr.b)
-        case Call():
+        case Call() | Extern():
             return expr.args
         case Cast():
             return (expr.value,)
@@ -71,6 +72,9 @@ def map_expr(expr: Expr, f: Callable[[Expr], Expr]) -> Expr:
         case Call():
             args = tuple(f(x) for x in expr.args)
             return expr if _same(args, expr.args) else Call(expr.fn, args)
+        case Extern():
+            args = tuple(f(x) for x in expr.args)
+            return expr if _same(args, expr.args) else Extern(expr.fn, args, expr.dtype)
         case Cast():
             value = f(expr.value)
             return expr if value is expr.value else cast(value, expr.dtype)
@@ -329,6 +333,18 @@ def names(stmt: Stmt) -> set[str]:
             case _:
                 pass
     return used
+
+
+def bound_inside(stmt: Stmt) -> Iterator[tuple[Var, Expr]]:
+    """The loop and iteration variables of a statement tree with their extents."""
+    for node in walk(stmt):
+        match node:
+            case For():
+                yield node.var, node.extent
+            case Block():
+                yield from ((axis.var, axis.extent) for axis in node.iters)
+            case _:
+                pass
 
 
 def fresh_name(base: str, used: set[str]) -> str:

@@ -10,6 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 
 from metasched.ir.expr import Buffer, Expr, Load, Var, const, int_value, sub
+from metasched.ir.lanes import lane_value, shifted
 from metasched.ir.stmt import Alloc, For, If, Seq, Stmt, Store
 from metasched.ir.walk import expr_loads, map_expr, map_stmts, stmt_exprs, substitute
 from metasched.lower.scope import Scope
@@ -70,10 +71,10 @@ class _Finder:
             path = (*path, number)
         for expr in stmt_exprs(stmt):
             for load in expr_loads(expr):
-                self.note(load.buffer, _Access(load.indices, loops), path)
+                self.note(load.buffer, self.access(load.indices, loops), path)
         match stmt:
             case Store():
-                self.note(stmt.buffer, _Access(stmt.indices, loops), path)
+                self.note(stmt.buffer, self.access(stmt.indices, loops), path)
             case For():
                 self.paths[stmt.var] = path
                 self.visit(stmt.body, path, (*loops, stmt))
@@ -86,6 +87,16 @@ class _Finder:
                     self.visit(stmt.other, path, loops)
             case _:
                 raise TypeError(f"not expected before buffers are placed: {type(stmt).__name__}")
+
+    def access(self, indices: tuple[Expr, ...], loops: tuple[For, ...]) -> _Access:
+        """An access; the lanes of a vector count like a loop around it."""
+        lanes = max((i.dtype.lanes for i in indices), default=1)
+        if lanes == 1:
+            return _Access(indices, loops)
+        extent = const(lanes)
+        lane = self.scope.fresh_var("lane", extent)
+        at = tuple(lane_value(i, lane) for i in indices)
+        return _Access(at, (*loops, For(lane, extent, Seq(()))))
 
     def note(self, buffer: Buffer, access: _Access, path: tuple[int, ...]) -> None:
         if buffer in self.scope.params:
@@ -143,7 +154,10 @@ class _Rewriter:
         return result
 
     def shift(self, indices: tuple[Expr, ...], placed: _Placed) -> tuple[Expr, ...]:
-        return tuple(sub(i, f) for i, f in zip(indices, placed.first, strict=True))
+        return tuple(
+            sub(i, f) if i.dtype.lanes == 1 else shifted(i, -f)
+            for i, f in zip(indices, placed.first, strict=True)
+        )
 
 
 def _compact(buffer: Buffer, accesses: list[_Access], outer: int, scope: Scope) -> _Placed:

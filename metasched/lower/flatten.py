@@ -10,10 +10,12 @@ from dataclasses import dataclass, field
 
 from metasched.errors import CodegenError
 from metasched.ir.dtype import INT64
-from metasched.ir.expr import Buffer, Expr, Load, add, cast, const, int_value, mul
+from metasched.ir.expr import Buffer, Expr, Load, Ramp, Var, add, cast, const, int_value, mul
+from metasched.ir.lanes import lane_value
 from metasched.ir.simplify import product, simplify
 from metasched.ir.stmt import Alloc, Stmt, Store
-from metasched.ir.walk import map_expr, map_stmts
+from metasched.ir.walk import map_expr, map_stmts, substitute
+from metasched.lower.affine import int_coefficient
 from metasched.lower.scope import Scope
 
 
@@ -33,6 +35,7 @@ class _Flatten:
     scope: Scope
     known: dict[Buffer, _Flat] = field(default_factory=dict[Buffer, _Flat])
     seen: dict[Expr, Expr] = field(default_factory=dict[Expr, Expr])
+    lanes: dict[int, Var] = field(default_factory=dict[int, Var])
 
     def visit(self, stmt: Stmt) -> Stmt:
         match stmt:
@@ -51,10 +54,28 @@ class _Flatten:
         return found
 
     def index(self, buffer: Buffer, indices: tuple[Expr, ...]) -> Expr:
+        lanes = max((i.dtype.lanes for i in indices), default=1)
+        if lanes > 1:
+            return self.vector_index(buffer, indices, lanes)
         total: Expr = const(0)
         for index, stride in zip(indices, self.flat(buffer).strides, strict=True):
             total = add(total, mul(cast(self.expr(index), INT64), stride))
         return self.scope.simplify(total)
+
+    def vector_index(self, buffer: Buffer, indices: tuple[Expr, ...], lanes: int) -> Expr:
+        """The addresses of a vector's lanes, which must be steps of one size."""
+        lane = self.lanes.get(lanes)
+        if lane is None:
+            lane = self.lanes[lanes] = self.scope.fresh_var("lane", const(lanes))
+        address = self.index(buffer, tuple(lane_value(i, lane) for i in indices))
+        step = int_coefficient(address, lane)
+        if step is None:
+            raise CodegenError(
+                f"the lanes of a vector access to '{buffer.name}' are not steps of one size apart "
+                "in memory; change the layout of the buffer before the block is tensorized"
+            )
+        base = self.scope.simplify(substitute(address, {lane: const(0)}))
+        return Ramp(base, const(step), lanes)
 
     def expr(self, expr: Expr) -> Expr:
         found = self.seen.get(expr)
@@ -64,7 +85,8 @@ class _Flatten:
                 found = Load(self.flat(expr.buffer).buffer, (index,))
             else:
                 found = map_expr(expr, self.expr)
-                if found.dtype.is_int or found.dtype.code == "bool":
+                scalar = found.dtype.lanes == 1
+                if scalar and (found.dtype.is_int or found.dtype.code == "bool"):
                     found = self.scope.simplify(found)
             self.seen[expr] = found
         return found

@@ -17,6 +17,7 @@ from metasched.ir.stmt import For, Program, Stmt
 from metasched.ir.walk import blocks, walk, walk_expr
 from metasched.lower.blocks import lower_blocks
 from metasched.lower.buffers import place_buffers
+from metasched.lower.externs import check_externs
 from metasched.lower.flatten import flat_buffer, flatten
 from metasched.lower.guards import hoist_guards
 from metasched.lower.merge import merge_loops
@@ -77,6 +78,7 @@ def lower(program: Program, target: Machine) -> Lowered:
     """
     _check_memory(program)
     _check_threads(program)
+    check_externs(program.root, target)
     scope = Scope(program, target)
     return run_passes(program, scope, PASSES)
 

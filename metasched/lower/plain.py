@@ -45,6 +45,7 @@ _ENOUGH_ITERATIONS: Final = 64
 @dataclass(frozen=True, slots=True)
 class _AnyMachine:
     cores: int = 1
+    features: tuple[str, ...] = ()
     vector_bits: int = 64
     vector_registers: int = 16
 

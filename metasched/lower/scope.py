@@ -23,6 +23,11 @@ class Machine(Protocol):
         ...
 
     @property
+    def features(self) -> tuple[str, ...]:
+        """ISA features by their Linux name."""
+        ...
+
+    @property
     def vector_bits(self) -> int:
         """Width of a vector register in bits."""
         ...

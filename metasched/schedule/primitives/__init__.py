@@ -40,6 +40,7 @@ from metasched.schedule.primitives import rolling_buffer as rolling_buffer
 from metasched.schedule.primitives import set_scope as set_scope
 from metasched.schedule.primitives import split as split
 from metasched.schedule.primitives import storage_align as storage_align
+from metasched.schedule.primitives import tensorize as tensorize
 from metasched.schedule.primitives import transform_block_layout as transform_block_layout
 from metasched.schedule.primitives import transform_layout as transform_layout
 from metasched.schedule.primitives import unannotate as unannotate

@@ -15,7 +15,7 @@ from metasched.ir.expr import Buffer, Expr, Var, add, all_of, const, mul
 from metasched.ir.regions import full, hull
 from metasched.ir.simplify import Simplifier
 from metasched.ir.stmt import Block, For, IterVar, Region, Stmt, seq
-from metasched.ir.walk import free_vars, map_exprs, map_region, substitute, walk
+from metasched.ir.walk import bound_inside, free_vars, map_exprs, map_region, substitute
 from metasched.schedule.primitives.placement import facts
 from metasched.schedule.primitives.primitive import refused
 from metasched.schedule.primitives.reduction_init import InitNest
@@ -213,10 +213,13 @@ class Group:
 
     def inside(self, part: Part, around: Simplifier) -> Block:
         """A block on its part of the iterations."""
-        iters = self.inner[part.block.name]
-        nested = [node for node in walk(part.block.body) if isinstance(node, Block)]
-        for axis in (*iters, *(it for node in nested for it in node.iters)):
+        iters, block = self.inner[part.block.name], part.block
+        for axis in iters:
             around.bind(axis.var, axis.extent)
+        # What is deeper inside indexes, too, and a variable without a range is taken for a size.
+        for body in (block.body, block.init):
+            for var, extent in bound_inside(body) if body is not None else ():
+                around.bind(var, extent)
 
         def change(expr: Expr) -> Expr:
             changed = substitute(expr, self.values)
@@ -224,7 +227,6 @@ class Group:
                 return expr
             return around(changed) if changed.dtype.is_int else simplify_indices(changed, around)
 
-        block = part.block
         init = None if block.init is None else map_exprs(block.init, change)
         return replace(
             block,

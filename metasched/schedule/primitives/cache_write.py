@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from metasched.analysis.dependence import Scope, direct_blocks, reads
 from metasched.analysis.facts import Facts
-from metasched.analysis.region import whole_box
+from metasched.analysis.region import fills_box, whole_box
 from metasched.ir.expr import Buffer
 from metasched.ir.stmt import Block, Region
 from metasched.ir.walk import as_block, replace_buffers
@@ -75,11 +75,11 @@ def _check(
         return region
     own = {it.var: it.extent for it in block.iters}
     known = Facts({**state.iters_around(block), **own})
-    indices = [low for low, _ in region.ranges]
     if (wrong := check_write(scope, block, region.buffer)) is not None:
         return wrong
-    if conditional(state, block) or not known.is_dense(indices, own):
-        given = f"'{region.buffer.name}' written at {', '.join(map(str, indices))}"
+    if conditional(state, block) or not fills_box(known, block, region, own):
+        indices = ", ".join(str(low) for low, _ in region.ranges)
+        given = f"'{region.buffer.name}' written at {indices}"
         return Refusal("a block that writes every element of a box", given, block.name)
     return region
 

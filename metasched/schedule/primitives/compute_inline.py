@@ -5,7 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 
-from metasched.analysis.access import simplify_indices, single_store, with_regions
+from metasched.analysis.access import (
+    simplify_indices,
+    single_store,
+    why_not_elementwise,
+    with_regions,
+)
 from metasched.analysis.dependence import Scope, domain_guards, reads
 from metasched.analysis.facts import Facts
 from metasched.ir.expr import Buffer, Expr, Load, Var, const, int_value
@@ -29,6 +34,7 @@ def compute_inline(state: State, block: str) -> tuple[State, tuple[str, ...]]:
         - a complete block
         - a block whose result is not an output
         - a block whose result is read
+        - readers of elements (neither blocks of other blocks nor tensorized ones)
         - a single store at the block's own iterations
         - a block without a condition
         - a block that reads what stays as it is
@@ -84,6 +90,10 @@ def _check(scope: Scope, block: Block) -> tuple[Store, Formula] | Refusal:
         return Refusal("a block whose result is not an output", f"'{name}'", name)
     if not scope.consumers(block):
         return Refusal("a block whose result is read", f"'{name}'", name)
+    for reader in scope.readers(block.writes[0].buffer):
+        if reason := why_not_elementwise(reader):
+            rule, hint = "readers of elements", "inline before blockize and tensorize"
+            return Refusal(rule, reason, reader.name, hint)
     rule = "a single store at the block's own iterations"
     store = single_store(block)
     if store is None:

@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 
 from metasched.analysis.dependence import Scope, direct_blocks, domain_guards
 from metasched.analysis.facts import Box, Facts, Range
+from metasched.analysis.region import fills_box
 from metasched.errors import ScheduleError
 from metasched.ir.expr import (
     Binary,
@@ -308,8 +309,7 @@ def _covers(
 ) -> bool:
     region, producer = made
     inner = producer.inside(shared)
-    indices = [substitute(low, producer.bindings) for low, _ in region.ranges]
-    if not known.is_dense(indices, inner):
+    if not fills_box(known, producer.block, region, inner, producer.bindings):
         return False
     outer = known.box(region, producer.bindings, inner)
     wanted = known.box(used[0], used[1].bindings, used[1].inside(shared))

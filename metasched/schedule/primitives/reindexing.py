@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import TypeAlias
 
-from metasched.analysis.access import with_regions
+from metasched.analysis.access import why_not_elementwise, with_regions
 from metasched.analysis.facts import Facts
 from metasched.errors import UsageError
 from metasched.ir.expr import Buffer, Expr, Load, Var
@@ -170,6 +170,9 @@ def one_place(block: Block, buffer: Buffer) -> tuple[Expr, ...] | Refusal:
         kind = "loop" if isinstance(inside[0], For) else "block"
         name = inside[0].var.name if isinstance(inside[0], For) else inside[0].name
         return Refusal("a block without loops or blocks inside", f"{kind} '{name}'", block.name)
+    if reason := why_not_elementwise(block):
+        hint = "reindex before tensorize"
+        return Refusal("a buffer that the block accesses at one place", reason, block.name, hint)
     places = {
         access.indices
         for part in (block.body, block.init)

@@ -132,9 +132,9 @@ def test_boxes_are_joined_at_fixed_distances() -> None:
 def test_all_that_a_block_touches() -> None:
     program = window(10, 3, 2)
     reader = block(program, "c")
-    assert [str(e) for e in whole_box(reader, reader.reads[0])[0]] == ["0", "11"]
+    assert [str(e) for e in whole_box(reader, reader.reads[0], {})[0]] == ["0", "11"]
     padded = block(program, "p")
-    assert [str(e) for e in whole_box(padded, padded.reads[0])[0]] == ["0", "10"]
+    assert [str(e) for e in whole_box(padded, padded.reads[0], {})[0]] == ["0", "10"]
 
 
 def test_whether_a_producer_makes_all_that_is_read() -> None:

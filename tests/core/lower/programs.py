@@ -13,6 +13,7 @@ class Machine:
     """A target as lowering sees it: 512-bit vectors, 32 registers."""
 
     cores: int = 2
+    features: tuple[str, ...] = ()
     vector_bits: int = 512
     vector_registers: int = 32
 

@@ -41,7 +41,6 @@ METASCHEDULE: Final = frozenset(
 MISSING: Final[frozenset[str]] = frozenset(
     {
         "cache_index",
-        "tensorize",
     }
 )
 """Those that are still to come: take each out as it lands, until none is left."""

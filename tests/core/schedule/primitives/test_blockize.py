@@ -115,6 +115,41 @@ def test_a_reduction_that_runs_inside_keeps_its_init_on_request() -> None:
     check(sch)
 
 
+def test_conditions_deeper_inside_hold_as_before() -> None:
+    a = te.placeholder((1,), "float32", name="a")
+    b = te.compute((3,), lambda i: te.if_then_else(i < 1, a[i], 0.0), name="b")
+    sch = Schedule(te.program([a, b], name="padded"))
+    outer = sch.blockize(sch.get_loops(sch.get_block("b"))[0], preserve_unit_iters=False)
+    sch.blockize([outer])
+    check(sch)
+
+
+def test_buffers_of_its_own_may_be_written_at_reduce_iterations() -> None:
+    sch = Schedule(matmul(4, 5, 6))
+    block = sch.get_block("c")
+    sch.blockize([block])
+    sch.cache_read(block, 1, "local")
+    check(sch)
+
+
+def test_caches_inside_know_the_iterations_around() -> None:
+    sch = Schedule(copy(2, 3))
+    sch.blockize([sch.get_block("b")])
+    sch.cache_write(sch.get_block("b"), 0, "local")
+    sch.cache_read(sch.get_block("b"), 0, "local")
+    assert "for ax0 in serial(1)" in body(sch)
+    check(sch)
+
+
+def test_a_reduction_of_one_step_stays_one() -> None:
+    sch = Schedule(matmul(4, 5, 1))
+    sch.blockize(sch.get_loops(sch.get_block("c"))[2], preserve_unit_iters=False)
+    check(sch)
+    sch = Schedule(matmul(4, 5, 1))
+    sch.blockize([sch.get_block("c")], preserve_unit_iters=False)
+    check(sch)
+
+
 def test_new_block_is_scheduled_as_a_whole() -> None:
     sch, loops = tiled(8, 8, 12)
     block = sch.blockize(loops[3])

@@ -127,3 +127,17 @@ def test_requires_a_block_that_reads_what_stays_as_it_is() -> None:
     )
     with refuses(sch, rule):
         sch.compute_inline(sch.get_block("c"))
+
+
+def test_requires_readers_of_elements() -> None:
+    a = te.placeholder((4, 8), "float32", name="a")
+    twice = te.compute((4, 8), lambda i, k: a[i, k] * 2.0, name="twice")
+    b = te.placeholder((8, 16), "float32", name="b")
+    r = te.reduce_axis(8, name="r")
+    c = te.compute((4, 16), lambda i, j: te.sum(twice[i, r] * b[r, j], axis=r), name="c")
+    sch = Schedule(te.program([a, b, c], name="scaled"))
+    i, j, k = sch.get_loops(sch.get_block("c"))
+    sch.reorder(k, i, j)
+    sch.tensorize(i, "fma_4x16_f32_avx2")
+    with refuses(sch, "readers of elements, got 'c_o', which is tensorized"):
+        sch.compute_inline(sch.get_block("twice"))
