@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Final
 
 from metasched.analysis.inside import Inside
-from metasched.ir.expr import Buffer, Expr, Load, Select, select
+from metasched.ir.expr import Buffer, Const, Expr, Load, Select, Var, select
 from metasched.ir.regions import (
     Access,
     hull,
@@ -103,6 +103,8 @@ def simplify_indices(expr: Expr, simplify: Simplifier) -> Expr:
     """An expression with the indices of its loads, and conditions on indices, simplified."""
 
     def visit(node: Expr) -> Expr:
+        if type(node) is Var or type(node) is Const:
+            return node
         mapped = map_expr(node, visit)
         match mapped:
             case Load():

@@ -12,10 +12,10 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from functools import cache
-from typing import TypeAlias
+from typing import Final, TypeAlias
 
 from metasched.analysis.digits import FusedDigits
-from metasched.ir.dtype import DType
+from metasched.ir.dtype import INT64, DType
 from metasched.ir.expr import (
     Binary,
     Const,
@@ -326,10 +326,17 @@ class Facts:
         return a[0], self.simplify(maximum(a[1], add(ahead, b[1])))
 
 
-@cache
 def _zero(dtype: DType) -> Expr:
     """The one object that says that a span is empty, so that it can be told by identity."""
-    return Const(0, dtype)
+    return _ZERO if dtype is INT64 else _other_zero(dtype)
+
+
+_ZERO: Final = Const(0, INT64)
+
+
+@cache
+def _other_zero(dtype: DType) -> Expr:
+    return _ZERO if dtype == INT64 else Const(0, dtype)
 
 
 def terms(expr: Expr, sign: int = 1) -> Iterator[tuple[int, tuple[Expr, ...]]]:

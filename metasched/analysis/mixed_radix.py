@@ -128,8 +128,10 @@ class MixedRadix:
         """Quotient and remainder."""
         if not _at_most(const(1), by):
             raise UsageError(f"a division by {by}, which may be below 1")
-        whole = Sum(tuple((d, simplify(s // by)) for d, s in value.terms if _divides(by, s)))
-        rest = Sum(tuple((d, s) for d, s in value.terms if not _divides(by, s)), value.base)
+        multiples = [_divides(by, s) for _, s in value.terms]
+        parts = list(zip(value.terms, multiples, strict=True))
+        whole = Sum(tuple((d, simplify(s // by)) for (d, s), exact in parts if exact))
+        rest = Sum(tuple(term for term, exact in parts if not exact), value.base)
         if not rest.terms:
             quotient = Sum(whole.terms, simplify(rest.base // by))
             return quotient, Sum((), simplify(rest.base % by))
@@ -294,7 +296,8 @@ def _falls(scale: Expr) -> bool:
 
 def _at_most(a: Expr, b: Expr) -> bool:
     """Whether ``a <= b`` for all sizes."""
-    return Simplifier().can_prove(less_equal(a, b))
+    holds = less_equal(a, b)
+    return bool(holds.value) if type(holds) is Const else Simplifier().can_prove(holds)
 
 
 def _divides(d: Expr, n: Expr) -> bool:

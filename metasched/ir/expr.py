@@ -124,7 +124,8 @@ class Const(Expr):
     def __post_init__(self) -> None:
         # 1 == 1.0 == True in Python; the stored class must follow the dtype for equality to hold.
         kind = float if self.dtype.is_float else bool if self.dtype.code == "bool" else int
-        object.__setattr__(self, "value", kind(self.value))
+        if type(self.value) is not kind:
+            object.__setattr__(self, "value", kind(self.value))
 
     def __hash__(self) -> int:
         try:
@@ -384,6 +385,8 @@ def binary(op: BinaryOp, a: ExprLike, b: ExprLike) -> Expr:
 def add(a: ExprLike, b: ExprLike) -> Expr:
     """``a + b``."""
     x, y = _pair(a, b)
+    if type(x) is not Const and type(y) is not Const:
+        return Binary("add", x, y)
     if _is(x, 0):
         return y
     if _is(y, 0):
@@ -404,6 +407,8 @@ def sub(a: ExprLike, b: ExprLike) -> Expr:
 def mul(a: ExprLike, b: ExprLike) -> Expr:
     """``a * b``."""
     x, y = _pair(a, b)
+    if type(x) is not Const and type(y) is not Const:
+        return Binary("mul", x, y)
     if _is(x, 1) or _is(y, 0):
         return y
     if _is(y, 1) or _is(x, 0):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from operator import attrgetter
 from typing import Any, ClassVar
 
 
@@ -19,13 +21,25 @@ class Node:
         try:
             return self._hash  # type: ignore[attr-defined,no-any-return]
         except AttributeError:
-            value = hash((type(self), *(getattr(self, f) for f in self.__match_args__)))
+            kind = type(self)
+            value = hash((kind, (_FIELDS.get(kind) or _fields(kind))(self)))
             object.__setattr__(self, "_hash", value)
             return value
 
     def __eq__(self, other: object) -> bool:
         if self is other:
             return True
-        if type(self) is not type(other) or hash(self) != hash(other):
+        kind = type(self)
+        if kind is not type(other) or hash(self) != hash(other):
             return False
-        return all(getattr(self, f) == getattr(other, f) for f in self.__match_args__)
+        fields = _FIELDS.get(kind) or _fields(kind)
+        return bool(fields(self) == fields(other))
+
+
+_FIELDS: dict[type[Node], Callable[[Any], Any]] = {}
+
+
+def _fields(kind: type[Node]) -> Callable[[Any], Any]:
+    """What takes the fields of such a node, all at once."""
+    taken = _FIELDS[kind] = attrgetter(*kind.__match_args__)
+    return taken

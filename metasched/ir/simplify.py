@@ -14,6 +14,7 @@ from collections.abc import Iterable, Mapping
 from functools import lru_cache
 from math import gcd
 from typing import TypeAlias
+from typing import cast as typing_cast
 
 from metasched.ir.dtype import DType
 from metasched.ir.expr import (
@@ -84,10 +85,20 @@ def _constant(poly: Poly) -> int | None:
 
 def _from_poly(poly: Poly, dtype: DType) -> Expr:
     """Large coefficients first, so tiles read ``i0 * 64 + i1 * 8 + i2``; the constant last."""
+    if len(poly) == 1:
+        ((only, c),) = poly.items()
+        if c == 1 and len(only) == 1:
+            return only[0]
     total: Expr | None = None
     order = [m for m in poly if m]
     if len(order) > 1:
-        order.sort(key=lambda m: (-abs(poly[m]), -len(m), [_key(a) for a in m]))
+        order.sort(
+            key=lambda m: (
+                -abs(poly[m]),
+                -len(m),
+                [(0, a.name) if type(a) is Var else _key(a) for a in m],
+            )
+        )
     for positive_first in (True, False):
         for m in order:
             c = poly[m]
@@ -126,8 +137,12 @@ class Simplifier:
         self._polys: dict[Expr, Poly] = {}
         self._sums: dict[Expr, Expr] = {}
         self._intervals: dict[Expr, Interval] = {}
-        for var, extent in (ranges or {}).items():
-            self.bind(var, extent)
+        if ranges:
+            # Copied whole, as that asks for no hash.
+            self._ranges.update(typing_cast(Mapping[Var, Expr], ranges))
+            for var, extent in ranges.items():
+                if not isinstance(extent, Expr):
+                    self.bind(var, extent)
 
     def bind(self, var: Var, extent: Expr | int) -> None:
         """Add the range ``[0, extent)`` of one more variable (before it is used)."""
@@ -396,7 +411,10 @@ class Simplifier:
             case Var():
                 if atom not in self._ranges:
                     return 1, None
-                _, high = self.bounds(self._ranges[atom])
+                extent = self._ranges[atom]
+                high = int_value(extent)
+                if high is None:
+                    _, high = self.bounds(extent)
                 return 0, None if high is None else max(high - 1, 0)
             case Binary(op="floordiv", b=Const(value=d)) if d > 0:
                 low, high = self.bounds(atom.a)
@@ -501,7 +519,7 @@ def simplify(expr: Expr, ranges: Mapping[Var, Expr | int] | None = None) -> Expr
     >>> print(simplify((i * 8 + j) // 8, {i: 4, j: 8}))
     i
     """
-    return Simplifier(ranges)(expr)
+    return expr if type(expr) is Const else Simplifier(ranges)(expr)
 
 
 def product(extents: Iterable[Expr | int]) -> Expr:
@@ -509,4 +527,9 @@ def product(extents: Iterable[Expr | int]) -> Expr:
     total: Expr = const(1)
     for extent in extents:
         total = mul(total, extent)
-    return total if type(total) is Const else simplify(total)
+    return total if type(total) is Const else _simplified(total)
+
+
+@lru_cache(maxsize=4096)
+def _simplified(size: Expr) -> Expr:
+    return simplify(size)

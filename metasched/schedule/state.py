@@ -66,6 +66,7 @@ class State:
     removed: Mapping[str, str] = field(default_factory=lambda: dict[str, str]())
     tiles: tuple[tuple[tuple[Expr, ...], Expr], ...] = ()
     _tree: Tree | None = field(init=False, repr=False, compare=False, default=None)
+    _names: frozenset[str] | None = field(init=False, repr=False, compare=False, default=None)
 
     @property
     def tree(self) -> Tree:
@@ -74,6 +75,16 @@ class State:
             object.__setattr__(self, "_tree", Tree.of(self.program.root))
         assert self._tree is not None, "just set"
         return self._tree
+
+    @property
+    def names(self) -> frozenset[str]:
+        """Every name that is in use or was; found when first asked."""
+        if self._names is None:
+            used = names(self.program.root)
+            used.update((p.name for p in self.program.params), self.removed)
+            object.__setattr__(self, "_names", frozenset(used))
+        assert self._names is not None, "just set"
+        return self._names
 
     # -- looking up ----------------------------------------------------------------------------
 
@@ -148,8 +159,7 @@ class State:
 
     def fresh(self, *bases: str) -> tuple[str, ...]:
         """Names like the given ones that are not in use and never were, so handles stay clear."""
-        used = names(self.program.root) | {p.name for p in self.program.params}
-        used.update(self.removed)
+        used = set(self.names)
         result: list[str] = []
         for base in bases:
             name = fresh_name(base, used)

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from metasched.analysis.access import simplify_indices
 from metasched.analysis.dependence import conjuncts, driven, reads, writes
 from metasched.analysis.facts import Facts
-from metasched.ir.expr import Buffer, Expr, Var, add, all_of, const, mul
+from metasched.ir.expr import Buffer, Const, Expr, Var, add, all_of, const, mul
 from metasched.ir.regions import full, hull
 from metasched.ir.simplify import Simplifier
 from metasched.ir.stmt import Block, For, IterVar, Region, Stmt, seq
@@ -52,15 +52,15 @@ class Part:
     inner_guards: tuple[Expr, ...]
 
     @staticmethod
-    def of(state: State, span: Span, block: Block) -> Part:
-        """Divide a block.
+    def of(state: State, span: Span, block: Block, known: Facts) -> Part:
+        """Divide a block, knowing the ranges of all loops.
 
         Raises:
             ScheduleError: it cannot be divided at the loops of the span.
         """
         loops = state.loops_above(block)[len(span.outer) :]
         inner = {loop.var for loop in loops}
-        known, simplify = facts(state), state.simplifier(block, keep_units=True)
+        simplify = state.simplifier(block, keep_units=True)
         halves: list[Halves] = []
         for axis in block.iters:
             found = divide(axis, inner, known, simplify)
@@ -182,7 +182,7 @@ class Group:
         }
         return Group(parts, tuple(outer.values()), inside, values)
 
-    def build(self, state: State, span: Span) -> tuple[str, Block]:
+    def build(self, state: State, span: Span, known: Facts) -> tuple[str, Block]:
         """The new block, and its name."""
         around = state.simplifier(span.stmts[0], keep_units=True)
         for axis in self.outer:
@@ -199,7 +199,7 @@ class Group:
             made[id(part.block)] = block
         body = [edit_stmt(s, lambda x: made.get(id(x), x)) or s for s in span.stmts]
         (name,) = state.fresh(span.name)
-        known = self.facts(state)
+        known = self.facts(state, known)
         block = Block(
             name,
             self.outer,
@@ -221,7 +221,18 @@ class Group:
             for var, extent in bound_inside(body) if body is not None else ():
                 around.bind(var, extent)
 
+        done: dict[Expr, Expr] = {}
+
         def change(expr: Expr) -> Expr:
+            if type(expr) is Const:
+                return expr
+            # Regions and accesses repeat each other.
+            found = done.get(expr)
+            if found is None:
+                found = done[expr] = exchange(expr)
+            return found
+
+        def exchange(expr: Expr) -> Expr:
             changed = substitute(expr, self.values)
             if changed is expr:
                 return expr
@@ -238,12 +249,12 @@ class Group:
             predicate=all_of(part.inner_guards),
         )
 
-    def facts(self, state: State) -> Facts:
-        """What is known about the new iterations."""
+    def facts(self, state: State, known: Facts) -> Facts:
+        """What is known about the new iterations, too."""
         ranges = {axis.var: axis.extent for axis in self.outer}
         for iters in self.inner.values():
             ranges.update((axis.var, axis.extent) for axis in iters)
-        return Facts({**facts(state).ranges, **ranges}, state.tiles)
+        return Facts({**known.ranges, **ranges}, state.tiles)
 
     def regions(self, known: Facts, given: Iterable[tuple[Region, ...]]) -> tuple[Region, ...]:
         """What all blocks inside touch, each buffer once."""

@@ -14,6 +14,7 @@ from metasched.schedule.primitives.block_group import (
     check_inits,
     check_predicates,
 )
+from metasched.schedule.primitives.placement import facts
 from metasched.schedule.primitives.primitive import PRIMITIVES, Primitive, refused
 from metasched.schedule.state import State
 
@@ -66,11 +67,12 @@ def blockize(
     """
     span = _span(state, target)
     _check_loops(state, span)
-    parts = [Part.of(state, span, block) for block in span.blocks]
+    known = facts(state)
+    parts = [Part.of(state, span, block, known) for block in span.blocks]
     check_predicates(state, parts)
     check_inits(state, parts)
     group = Group.of(state, parts, preserve_unit_iters)
-    name, made = group.build(state, span)
+    name, made = group.build(state, span, known)
     return _exchanged(state, span, made), (name,)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 from metasched.analysis.access import simplify_indices, single_store, with_regions
 from metasched.analysis.dependence import Scope, domain_guards, driven
@@ -74,7 +75,7 @@ def fuse_reduction_epilogue(
     fusion = _check(state, scope, reduction, epilogue)
     if isinstance(fusion, Refusal):
         raise fusion.error(state, "fuse_reduction_epilogue")
-    merged = fusion.merged()
+    merged = fusion.merged
 
     def change(node: Stmt) -> Stmt | None:
         if not isinstance(node, Block):
@@ -92,7 +93,7 @@ def fuse_reduction_epilogue(
     return new.without("fuse_reduction_epilogue", epilogue_block, *gone), ()
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class _Fusion:
     """A reduction, and the store of its epilogue in terms of the reduction's iterations."""
 
@@ -101,16 +102,17 @@ class _Fusion:
     made: Store
     stored: Store
 
-    @property
+    @cached_property
     def result(self) -> Load:
         """The result of the reduction, where the epilogue reads it."""
         return Load(self.made.buffer, self.made.indices)
 
-    @property
+    @cached_property
     def own(self) -> Load:
         """What the merged block reduces into."""
         return Load(self.stored.buffer, self.stored.indices)
 
+    @cached_property
     def merged(self) -> Block:
         """The reduction that applies the epilogue."""
         start, formula = self.start.value, self.stored.value
@@ -167,7 +169,9 @@ def _exchanged(expr: Expr, old: Expr, new: Expr) -> Expr:
     """An expression with a part exchanged."""
 
     def visit(node: Expr) -> Expr:
-        return new if node == old else map_expr(node, visit)
+        if node == old:
+            return new
+        return node if type(node) is Var else map_expr(node, visit)
 
     return visit(expr)
 
@@ -258,7 +262,7 @@ def _why_not_now(
     if not known.is_one_to_one(there.bindings.values(), there.loops):
         given = f"'{reduction.name}', which is computed again and again"
         return Refusal(rule, given, reduction.name)
-    merged = replace(there, block=fusion.merged())
+    merged = replace(there, block=fusion.merged)
     order = [b.name for b in scope.blocks]
     reducing = driven(reduction.iters, "reduce")
     rule = "other operands of the epilogue that are finished before the reduction"

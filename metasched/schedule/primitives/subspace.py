@@ -88,6 +88,11 @@ def divide(
 
 def _quotient(whole: Expr, size: Expr, simplify: Simplifier) -> Expr | None:
     """``whole // size`` where nothing is left over."""
+    full, part = int_value(whole), int_value(size)
+    if part == 1:
+        return simplify(whole)
+    if full is not None and part:
+        return None if full % part else const(full // part, whole.dtype)
     found = simplify(floordiv(whole, size))
     return found if simplify(mul(found, size) - whole) == const(0, whole.dtype) else None
 
