@@ -73,6 +73,7 @@ def has_effect(kind: str) -> bool:
 
 GIVES_SEVERAL: Final = frozenset(
     {
+        "cache_index",
         "cache_inplace",
         "get_child_blocks",
         "get_consumers",

@@ -30,6 +30,10 @@ class Movement(Recorder):
         """Let a block that reads and writes a buffer work on a cache that copies fill and store."""
         return self._do("cache_inplace", block, read_buffer_index, storage_scope)
 
+    def cache_index(self, block: Ref, storage_scope: str, cse_thresh: int = 0) -> tuple[Ref, ...]:
+        """Compute the indices at which a block reads once, in caches that it looks them up in."""
+        return self._do("cache_index", block, storage_scope, cse_thresh=cse_thresh)
+
     def reindex(self, block: Ref, buffer: str | Sequence[str | int]) -> Ref:
         """Give a block a cache of a buffer that is indexed by the block's own iterations."""
         return self._do("reindex", block, buffer)[0]

@@ -7,6 +7,7 @@ from metasched.schedule.primitives import annotate as annotate
 from metasched.schedule.primitives import annotate_buffer_access as annotate_buffer_access
 from metasched.schedule.primitives import bind as bind
 from metasched.schedule.primitives import blockize as blockize
+from metasched.schedule.primitives import cache_index as cache_index
 from metasched.schedule.primitives import cache_inplace as cache_inplace
 from metasched.schedule.primitives import cache_read as cache_read
 from metasched.schedule.primitives import cache_write as cache_write

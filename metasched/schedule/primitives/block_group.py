@@ -16,7 +16,6 @@ from metasched.ir.regions import full, hull
 from metasched.ir.simplify import Simplifier
 from metasched.ir.stmt import Block, For, IterVar, Region, Stmt, seq
 from metasched.ir.walk import bound_inside, free_vars, map_exprs, map_region, substitute
-from metasched.schedule.primitives.placement import facts
 from metasched.schedule.primitives.primitive import refused
 from metasched.schedule.primitives.reduction_init import InitNest
 from metasched.schedule.primitives.subspace import Halves, divide

@@ -163,13 +163,19 @@ def _why_ambiguous(iters: Sequence[IterVar], place: Sequence[Expr]) -> str | Non
     return f"{at}, without '{missing[0]}'" if missing else at
 
 
+def why_not_flat(block: Block) -> Refusal | None:
+    """Why the iterations of a block are not all that moves inside it, or None."""
+    inside = next((s for s in walk(block.body) if isinstance(s, For | Block)), None)
+    if inside is None:
+        return None
+    given = f"loop '{inside.var.name}'" if isinstance(inside, For) else f"block '{inside.name}'"
+    return Refusal("a block without loops or blocks inside", given, block.name)
+
+
 def one_place(block: Block, buffer: Buffer) -> tuple[Expr, ...] | Refusal:
     """The indices of the only place where a block accesses a buffer."""
-    inside = [s for s in walk(block.body) if isinstance(s, For | Block)]
-    if inside:
-        kind = "loop" if isinstance(inside[0], For) else "block"
-        name = inside[0].var.name if isinstance(inside[0], For) else inside[0].name
-        return Refusal("a block without loops or blocks inside", f"{kind} '{name}'", block.name)
+    if (wrong := why_not_flat(block)) is not None:
+        return wrong
     if reason := why_not_elementwise(block):
         hint = "reindex before tensorize"
         return Refusal("a buffer that the block accesses at one place", reason, block.name, hint)

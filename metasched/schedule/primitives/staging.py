@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
+from metasched.analysis.access import with_regions
 from metasched.analysis.dependence import direct_blocks, domain_guards
 from metasched.analysis.facts import Facts, Range
 from metasched.analysis.region import whole_box, whole_buffer
@@ -24,7 +25,6 @@ from metasched.ir.expr import (
     less_equal,
     select,
 )
-from metasched.ir.regions import element
 from metasched.ir.scopes import STORAGE
 from metasched.ir.simplify import Simplifier
 from metasched.ir.stmt import Block, For, If, IterVar, Region, Seq, Stmt, Store, seq
@@ -56,26 +56,14 @@ class Copy:
 
     def nest(self, state: State, beside: Block) -> Stmt:
         """The copy as a loop nest with fresh names, to stand in the scope of a block."""
-        count = len(self.extents)
-        bases = [f"{kind}{k}" for kind in ("ax", "v_ax") for k in range(count)]
-        fresh = [Var(name) for name in state.fresh(*bases)]
-        loops, own = fresh[:count], fresh[count:]
-        iters = tuple(
-            IterVar(var, extent, "spatial", loop)
-            for var, extent, loop in zip(own, self.extents, loops, strict=True)
-        )
-        domain = {**state.iters_around(beside), **dict(zip(own, self.extents, strict=True))}
-        to, at = tuple(self.target_at(own)), tuple(self.source_at(own))
-        body: Stmt = Block(
-            self.name,
-            iters,
-            (element((self.source, at)),),
-            (element((self.target, to)),),
-            Store(self.target, to, self._value(at, domain)),
-        )
-        for loop, extent in zip(reversed(loops), reversed(self.extents), strict=True):
-            body = For(loop, extent, body)
-        return body
+        around = state.iters_around(beside)
+
+        def store(own: Sequence[Var]) -> Store:
+            at = tuple(self.source_at(own))
+            domain = {**around, **dict(zip(own, self.extents, strict=True))}
+            return Store(self.target, tuple(self.target_at(own)), self._value(at, domain))
+
+        return spatial_nest(state, self.name, self.extents, store)
 
     def _value(self, at: tuple[Expr, ...], domain: Mapping[Var, Expr]) -> Expr:
         """The source, guarded where the domain reaches over its edges as padding does."""
@@ -86,6 +74,24 @@ class Copy:
             guards.extend(g for g in inside if not known.can_prove(g))
         value = Load(self.source, at)
         return select(all_of(guards), value, const(0, value.dtype)) if guards else value
+
+
+def spatial_nest(
+    state: State, name: str, extents: Sequence[Expr], store: Callable[[Sequence[Var]], Store]
+) -> Stmt:
+    """A block of one store in loops of its own, with fresh names, over spatial iterations."""
+    count = len(extents)
+    bases = [f"{kind}{k}" for kind in ("ax", "v_ax") for k in range(count)]
+    fresh = [Var(name) for name in state.fresh(*bases)]
+    loops, own = fresh[:count], fresh[count:]
+    iters = tuple(
+        IterVar(var, extent, "spatial", loop)
+        for var, extent, loop in zip(own, extents, loops, strict=True)
+    )
+    body: Stmt = with_regions(Block(name, iters, (), (), store(own)))
+    for loop, extent in zip(reversed(loops), reversed(extents), strict=True):
+        body = For(loop, extent, body)
+    return body
 
 
 def box_copy(name: str, target: Buffer, source: Buffer, box: Sequence[Range]) -> Copy:

@@ -35,6 +35,10 @@ def an_update(rng: random.Random, sch: Schedule) -> Ref:
     return a_block(rng, sch)
 
 
+def cache_index(rng: random.Random, sch: Schedule) -> Proposal:
+    return partial(sch.cache_index, a_block(rng, sch), "local", cse_thresh=rng.randint(0, 2))
+
+
 def read_at(rng: random.Random, sch: Schedule) -> Proposal:
     block = a_block(rng, sch)
     return partial(sch.read_at, a_loop(rng, sch, block), block, rng.randint(0, 1), "local")
@@ -86,6 +90,7 @@ def _index_map(
 
 
 STEPS = (
+    Step("cache_index", cache_index),
     Step("cache_inplace", cache_inplace),
     Step("cache_read", cache_read),
     Step("cache_write", cache_write),
