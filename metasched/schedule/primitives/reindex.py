@@ -42,6 +42,7 @@ def reindex(
         - an index or the name of a buffer that the block reads (or writes)
         - a block without loops or blocks inside
         - a buffer that the block accesses at one place
+        - indices that read nothing
         - a buffer that is finished before the first nest that reads it
         - a block that alone writes the buffer
         - a block that does not read what it writes

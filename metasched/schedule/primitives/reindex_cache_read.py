@@ -44,6 +44,7 @@ def reindex_cache_read(
         - a buffer that is finished before the first nest that reads it
         - a block without loops or blocks inside
         - a buffer that the block accesses at one place
+        - indices that read nothing
         - an index map
         - an index map with one index for each iteration
         - an index map to indices of a known range

@@ -51,6 +51,7 @@ def reindex_cache_write(
         - readers of the buffer outside of the block's nest
         - a block without loops or blocks inside
         - a buffer that the block accesses at one place
+        - indices that read nothing
         - a block that writes one element in each of its iterations
         - an index map
         - an index map with one index for each iteration

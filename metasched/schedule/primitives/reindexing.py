@@ -17,6 +17,7 @@ from metasched.ir.expr import Buffer, Expr, Load, Var
 from metasched.ir.simplify import Simplifier
 from metasched.ir.stmt import Block, For, IterVar, Stmt, Store
 from metasched.ir.walk import (
+    expr_loads,
     free_vars,
     loads,
     map_expr,
@@ -189,7 +190,11 @@ def one_place(block: Block, buffer: Buffer) -> tuple[Expr, ...] | Refusal:
     if len(places) != 1:
         given = f"{len(places)} places of '{buffer.name}'"
         return Refusal("a buffer that the block accesses at one place", given, block.name)
-    return places.pop()
+    indices = places.pop()
+    if any(expr_loads(i) for i in indices):
+        given = f"{buffer.name}[{', '.join(map(str, indices))}]"
+        return Refusal("indices that read nothing", given, block.name)
+    return indices
 
 
 def used_iters(block: Block, *exprs: Expr) -> tuple[IterVar, ...]:

@@ -25,7 +25,7 @@ from metasched.ir.expr import (
     select,
 )
 from metasched.ir.stmt import Block, For, IterKind, IterVar, Stmt, Store, seq
-from metasched.ir.walk import free_vars, substitute
+from metasched.ir.walk import free_vars, map_region, substitute
 from metasched.schedule.primitives.placement import Refusal
 from metasched.schedule.primitives.primitive import PRIMITIVES, Primitive
 from metasched.schedule.state import State
@@ -117,9 +117,12 @@ class _Factoring:
         if any(it.kind == "reduce" for it in iters):
             body = Store(buffer, at, binary(self.op, Load(buffer, at), value))
             init = Store(buffer, at, self.start)
+        # What was promised of its reads holds in terms of the new iterations, too.
+        reads = tuple(map_region(r, lambda e: substitute(e, values)) for r in self.block.reads)
         made = replace(
-            self.block, name=name, iters=iters, body=body, init=init, predicate=predicate
-        )
+            self.block, name=name, iters=iters, reads=reads, body=body, init=init,
+            predicate=predicate,
+        )  # fmt: skip
         return with_regions(made)
 
     def _partial_iters(self, state: State) -> tuple[tuple[IterVar, ...], dict[Var, Expr], Var]:

@@ -24,7 +24,7 @@ from metasched.ir.expr import (
     minimum,
 )
 from metasched.ir.stmt import Block, For, If, IterVar, Region, Seq, Stmt, Store, seq
-from metasched.ir.walk import free_vars, replace_buffers, substitute
+from metasched.ir.walk import expr_loads, free_vars, replace_buffers, substitute
 from metasched.schedule.primitives.placement import Placed, Refusal, facts
 from metasched.schedule.primitives.staging import accessed, cache_of, check_scope, touched_box
 from metasched.schedule.state import State, edit_stmt
@@ -125,7 +125,9 @@ class Tile:
     def _box_of(self, block: Block, region: Region) -> Box:
         placed = Placed.of(self.state, block)
         inner = placed.inside(tuple(x.var for x in self.chain))
-        return self.known.box(region, placed.bindings, inner)
+        box = self.known.box(region, placed.bindings, inner)
+        # Where an index depends on data, the copy cannot tell its tile from the whole.
+        return tuple(None if pair is None or expr_loads(pair[0]) else pair for pair in box)
 
     def _cut(self, pair: Range, full: Range) -> Range:
         low = self.known.simplify(maximum(pair[0], full[0]))

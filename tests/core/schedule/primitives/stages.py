@@ -255,3 +255,18 @@ def rolled() -> Schedule:
     sch.compute_at(block, sch.get_loops(sch.get_block("c"))[0])
     sch.rolling_buffer(block, 0)
     return sch
+
+
+def gathered() -> Program:
+    """Rows of a table at doubled places that another table holds."""
+    return parse(
+        """@program
+def gathered(t: Buffer((8,), "int64"), a: Buffer((9,), "float32"), b: Buffer((4,), "float32")):
+    for i in serial(4):
+        with block("b"):
+            v_i = spatial(4, i)
+            reads(a[0:9], t[v_i * 2])
+            writes(b[v_i])
+            b[v_i] = a[t[v_i * 2] % 3 + v_i // 2]
+"""
+    )

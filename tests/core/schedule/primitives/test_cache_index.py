@@ -5,11 +5,10 @@ from pathlib import Path
 import pytest
 
 from metasched import ops, te
-from metasched.ir.parser import parse
 from metasched.ir.stmt import Program
 from metasched.schedule.schedule import Schedule
 from tests.core.schedule.primitives.compiled import check_compiled
-from tests.core.schedule.primitives.stages import check_valid, nested, refuses, window
+from tests.core.schedule.primitives.stages import check_valid, gathered, nested, refuses, window
 from tests.core.schedule.programs import body, copy
 
 
@@ -20,21 +19,6 @@ def resized(n: int = 12, m: int = 7) -> Program:
         (n, m), lambda i, j: a[i // 4 + j // 4, j // 2] + a[i // 4, j // 2 + 1], name="b"
     )
     return te.program([a, b], name="resized")
-
-
-def gathered() -> Program:
-    """Rows of a table at doubled places that another table holds."""
-    return parse(
-        """@program
-def gathered(t: Buffer((8,), "int64"), a: Buffer((9,), "float32"), b: Buffer((4,), "float32")):
-    for i in serial(4):
-        with block("b"):
-            v_i = spatial(4, i)
-            reads(a[0:9], t[v_i * 2])
-            writes(b[v_i])
-            b[v_i] = a[t[v_i * 2] % 3 + v_i // 2]
-"""
-    )
 
 
 def test_an_index_is_computed_once() -> None:

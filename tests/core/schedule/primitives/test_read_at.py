@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from metasched import ops
+from metasched import ops, te
 from metasched.schedule.schedule import Schedule
 from metasched.testing.round_trip import check_symbolic_replay
 from tests.core.schedule.primitives.compiled import check_compiled
@@ -102,6 +102,18 @@ def test_a_block_with_a_block_inside() -> None:
     outer = sch.get_block("outer")
     sch.read_at(sch.get_loops(outer)[0], outer, "b", "local")
     assert "c[v_o * 4 + v_x] = b_local[v_o * 4 + v_x] * float32(2.0)" in body(sch)
+    check_valid(sch)
+
+
+def test_an_index_that_depends_on_data_needs_the_whole_dimension() -> None:
+    a = te.placeholder((6, 8), "float32", name="a")
+    b = te.compute((12, 8), lambda i, j: a[i // 4 + i % 4, j], name="b")
+    sch = Schedule(te.program([a, b]))
+    block = sch.get_block("b")
+    sch.cache_index(block, "global")
+    loop = sch.get_loops(block)[0]
+    sch.read_at(loop, block, "a", "local")
+    sch.read_at(loop, block, "index", "local")
     check_valid(sch)
 
 

@@ -7,6 +7,7 @@ from metasched.ir.parser import parse
 from metasched.schedule.schedule import Schedule
 from tests.core.schedule.primitives.stages import (
     check_valid,
+    gathered,
     in_place,
     nested,
     producer,
@@ -201,3 +202,9 @@ def test_requires_a_block_that_writes_one_element_in_each_of_its_iterations(
     sch = Schedule(program)
     with refuses(sch, "a block that writes one element in each of its iterations, got 'b' written"):
         sch.reindex(sch.get_block("b"), ("write", 0))
+
+
+def test_requires_indices_that_read_nothing() -> None:
+    sch = Schedule(gathered())
+    with refuses(sch, "indices that read nothing, got a["):
+        sch.reindex(sch.get_block("b"), "a")

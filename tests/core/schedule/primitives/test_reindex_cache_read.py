@@ -6,6 +6,7 @@ from metasched import ops, te
 from metasched.schedule.schedule import Schedule
 from tests.core.schedule.primitives.stages import (
     check_valid,
+    gathered,
     nested,
     refuses,
     scores,
@@ -175,3 +176,9 @@ def test_requires_a_place_of_its_own_for_each_of_the_iterations_of_the_access(
     rule = "a place of its own for each of the iterations that the access depends on"
     with refuses(sch, f"{rule}, got {given}"):
         sch.reindex_cache_read(sch.get_block("c"), 1, "local", index_map)
+
+
+def test_requires_indices_that_read_nothing() -> None:
+    sch = Schedule(gathered())
+    with refuses(sch, "indices that read nothing, got a["):
+        sch.reindex_cache_read(sch.get_block("b"), "a", "local", (0,))

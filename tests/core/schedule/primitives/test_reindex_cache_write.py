@@ -3,6 +3,7 @@ from __future__ import annotations
 import pytest
 
 from metasched import ops
+from metasched.ir.parser import parse
 from metasched.schedule.schedule import Schedule
 from tests.core.schedule.primitives.stages import (
     check_valid,
@@ -184,3 +185,20 @@ def test_requires_a_place_that_depends_on_no_further_iterations() -> None:
     sch = Schedule(matmul())
     with refuses(sch, "a place that depends on no further iterations, got 'v_k'"):
         sch.reindex_cache_write(sch.get_block("c"), 0, "local", "i, j, k -> [i, j, k]")
+
+
+def test_requires_indices_that_read_nothing() -> None:
+    program = parse(
+        """@program
+def main(t: Buffer((8,), "int64"), a: Buffer((8,), "float32"), b: Buffer((8,), "float32")):
+    for i in serial(8):
+        with block("b"):
+            v_i = spatial(8, i)
+            reads(a[v_i], t[v_i])
+            writes(b[0:8])
+            b[t[v_i]] = a[v_i]
+"""
+    )
+    sch = Schedule(program)
+    with refuses(sch, "indices that read nothing, got b[t[v_i]]"):
+        sch.reindex_cache_write(sch.get_block("b"), 0, "local", "i -> [i]")

@@ -127,6 +127,14 @@ def test_twice() -> None:
     check_valid(sch)
 
 
+def test_promised_reads_follow_the_iterations() -> None:
+    sch = Schedule(matmul(3, 4, 6))
+    block = sch.get_block("c")
+    sch.annotate_buffer_access(block, 0, "read", lambda i, j, k: ((i, i + 1), (0, 6)))
+    sch.rfactor(sch.get_loops(block)[2], 0)
+    check_valid(sch)
+
+
 def test_requires_a_nest_of_loops_around_one_block() -> None:
     sch = Schedule(row_sums())
     block = sch.get_block("s")
