@@ -122,4 +122,6 @@ class Lanes:
             return Cast(expr.dtype.with_lanes(self.lanes), self.spread(expr.value, lane))
         if isinstance(expr, Binary):
             return Binary(expr.op, self.spread(expr.a, lane), self.spread(expr.b, lane))
+        if isinstance(expr, Cast):
+            return Cast(expr.dtype.with_lanes(self.lanes), self.spread(expr.value, lane))
         return map_expr(expr, lambda e: self.spread(e, lane))

@@ -41,6 +41,28 @@ def test_extents_split_into_powers_of_two(n: int, dtype: str, lanes: list[int]) 
     assert widths == set(lanes)
 
 
+def test_indices_are_converted_in_all_lanes() -> None:
+    text = after(
+        """
+@program
+def p(b: Buffer((8,), "int32"), c: Buffer((8,), "int32")):
+    for i in vectorized(8):
+        with block("b"):
+            v = spatial(8, i)
+            writes(b[v])
+            b[v] = cast(v * 3, "int32")
+    for j in vectorized(8):
+        with block("c"):
+            w = spatial(8, j)
+            writes(c[w])
+            c[w] = cast(w % 3, "int32") + int32(2)
+""",
+        "vectorize",
+    )
+    assert 'cast(ramp(0, 1, 8) * broadcast(3, 8), "int32x8")' in text
+    assert 'cast(ramp(0, 1, 8) % broadcast(3, 8), "int32x8") + broadcast(int32(2), 8)' in text
+
+
 def test_gathers_and_scatters_keep_their_strides(golden: Golden) -> None:
     golden(
         after(

@@ -147,6 +147,19 @@ def test_a_pad_value_over_the_new_indices() -> None:
     check_valid(sch)
 
 
+@pytest.mark.cc
+def test_whole_pad_values_over_the_lanes_of_vectors(tmp_path: Path) -> None:
+    a = te.placeholder((13,), "int32", name="a")
+    b = te.compute((13,), lambda i: a[i] + 1, name="b")
+    c = te.compute((13,), lambda i: b[i] * 2, name="c")
+    sch = Schedule(te.program([a, c], name="whole"))
+    block = sch.get_block("b")
+    sch.transform_layout(block, "b", "i -> [i // 8, i % 8]", pad_value="x, y -> [y]")
+    sch.vectorize(sch.get_loops(block)[1])
+    check_valid(sch)
+    check_compiled(sch, tmp_path)
+
+
 def test_a_parallel_nest_keeps_its_loops() -> None:
     sch = Schedule(two_stages(5, 7))
     block = sch.get_block("b")
