@@ -37,9 +37,7 @@ REMEDIES: Final[dict[str, str]] = {
     "a buffer that the block accesses at one place": "use cache_read, which keeps the indices",
     "indices that read nothing": "use it before cache_index, or cache_read instead",
     "a block that writes one element in each of its iterations": "use cache_write",
-    "distinct positions of the block's iterations": "count iterations from 0, each once",
     "positions of the block's iterations": "count the iterations from 0",
-    "positions of all iterations that the read depends on": "name the others, too",
     "a place of its own for each of the iterations": "let the map name each of them",
     "a place that depends on no further iterations": "leave reduce iterations out of the map",
     "a buffer that is finished before the first statement in the loop that reads it": (
