@@ -43,9 +43,9 @@ FLAGS_O2 = ["-O2" if flag == "-O3" else flag for flag in FLAGS]
 def random_schedule(rng: random.Random, steps: tuple[Step, ...] = STEPS) -> Schedule:
     """A random program after random steps."""
     sch = Schedule(random_program(rng), seed=rng.randint(0, 9))
-    weights = [step.weight for step in steps]
+    weighted = [step for step in steps for _ in range(step.weight)]
     for _ in range(rng.randint(1, 12)):
-        attempt(rng.choices(steps, weights)[0], rng, sch)
+        attempt(rng.choice(weighted), rng, sch)
     return sch
 
 
