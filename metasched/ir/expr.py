@@ -384,11 +384,12 @@ def binary(op: BinaryOp, a: ExprLike, b: ExprLike) -> Expr:
 
 def add(a: ExprLike, b: ExprLike) -> Expr:
     """``a + b``."""
-    x, y = _pair(a, b)
-    if type(x) is not Const and type(y) is not Const:
+    x, y = (a, b) if isinstance(a, Expr) and isinstance(b, Expr) else _pair(a, b)
+    if type(x) is Const:
+        if _is(x, 0):
+            return y
+    elif type(y) is not Const:
         return Binary("add", x, y)
-    if _is(x, 0):
-        return y
     if _is(y, 0):
         return x
     return _fold("add", x, y)
@@ -406,7 +407,7 @@ def sub(a: ExprLike, b: ExprLike) -> Expr:
 
 def mul(a: ExprLike, b: ExprLike) -> Expr:
     """``a * b``."""
-    x, y = _pair(a, b)
+    x, y = (a, b) if isinstance(a, Expr) and isinstance(b, Expr) else _pair(a, b)
     if type(x) is not Const and type(y) is not Const:
         return Binary("mul", x, y)
     if _is(x, 1) or _is(y, 0):

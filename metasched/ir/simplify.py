@@ -117,7 +117,9 @@ def _from_poly(poly: Poly, dtype: DType) -> Expr:
     offset = poly.get((), 0)
     if total is None:
         return const(offset, dtype)
-    return add(total, offset) if offset >= 0 else sub(total, -offset)
+    if not offset:
+        return total
+    return add(total, offset) if offset > 0 else sub(total, -offset)
 
 
 class Simplifier:

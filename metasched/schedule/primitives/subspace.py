@@ -66,7 +66,8 @@ def divide(
         return Halves(axis, binding, axis.extent, None, one)
     inside, outside = zero, zero
     for coefficient, atoms in terms(binding):
-        term = product([const(coefficient, dtype), *atoms])
+        plain = coefficient == 1 and len(atoms) == 1 and type(atoms[0]) is Var
+        term = atoms[0] if plain else product([const(coefficient, dtype), *atoms])
         if all(free_vars(atom).isdisjoint(inner) for atom in atoms):
             outside = add(outside, term)
         else:
