@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from metasched.analysis.access import with_regions
+from metasched.analysis.access import single_store, with_regions
 from metasched.analysis.dependence import Scope
 from metasched.ir.expr import (
     Binary,
@@ -198,8 +198,8 @@ def _check(state: State, block: Block, padding: tuple[int, ...]) -> _Einsum | Re
     if len(padding) != len(block.iters) or min(padding, default=1) < 1:
         given = f"{list(padding)} for {len(block.iters)}"
         return Refusal("a factor of at least 1 for each iteration", given, name)
-    store = block.body
-    if not isinstance(store, Store):
+    store = single_store(block)
+    if store is None:
         return Refusal("a block that stores one value", f"'{name}'", name)
     own = {it.var for it in block.iters}
     for access in (Load(store.buffer, store.indices), *expr_loads(store.value)):

@@ -18,6 +18,7 @@ from tests.core.schedule.primitives.stages import (
     window,
 )
 from tests.core.schedule.programs import body, copy, dynamic, matmul, triangle
+from tests.core.schedule.steps.intrin import POINTS
 
 
 def test_padded_copies_in_front_and_behind() -> None:
@@ -243,3 +244,11 @@ def test_requires_a_sum_of_products_of_what_all_padded_reduce_iterations_index(
         sch.pad_einsum(sch.get_block("c"), [1, 4])
     sch.pad_einsum(sch.get_block("c"), [8, 1])
     check_valid(sch)
+
+
+def test_a_block_whose_init_is_a_block_stores_more_than_a_value() -> None:
+    sch = Schedule(matmul())
+    outer = sch.blockize([sch.get_block("c")])
+    sch.tensorize(outer, POINTS[-1])
+    with refuses(sch, "expected a block that stores one value, got"):
+        sch.pad_einsum(outer, [4, 4, 4])
