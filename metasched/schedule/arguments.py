@@ -1,7 +1,7 @@
 """What primitives accept, read off their functions, so that foreign traces are checked before use.
 
-A primitive's required parameters are an instruction's inputs, in order; its options with defaults
-are the instruction's attributes.
+A primitive's positional parameters are an instruction's inputs, in order, and its keyword-only
+ones are the instruction's attributes.
 """
 
 from __future__ import annotations
@@ -76,12 +76,14 @@ class Parameters:
     """What a primitive takes after its state.
 
     Attributes:
-        inputs: name and values of each required parameter.
+        inputs: name and values of each input, in order.
+        optional: how many inputs at the end may be left out.
         rest: values of any further inputs; None when there are none.
         options: name and values of each option.
     """
 
     inputs: tuple[tuple[str, Accepted], ...]
+    optional: int
     rest: Accepted | None
     options: dict[str, Accepted]
 
@@ -100,6 +102,7 @@ def parameters(kind: str) -> Parameters:
 
 def _read(function: Callable[..., Any]) -> Parameters:
     inputs: list[tuple[str, Accepted]] = []
+    optional = 0
     rest: Accepted | None = None
     options: dict[str, Accepted] = {}
     for name, parameter in inspect.signature(function).parameters.items():
@@ -108,11 +111,12 @@ def _read(function: Callable[..., Any]) -> Parameters:
         accepted = Accepted.of(str(parameter.annotation))
         if parameter.kind is parameter.VAR_POSITIONAL:
             rest = accepted
-        elif parameter.default is parameter.empty:
-            inputs.append((name, accepted))
-        else:
+        elif parameter.kind is parameter.KEYWORD_ONLY:
             options[name] = accepted
-    return Parameters(tuple(inputs), rest, options)
+        else:
+            inputs.append((name, accepted))
+            optional += parameter.default is not parameter.empty
+    return Parameters(tuple(inputs), optional, rest, options)
 
 
 def check_arguments(step: Instruction, inputs: list[Any]) -> None:
@@ -123,9 +127,10 @@ def check_arguments(step: Instruction, inputs: list[Any]) -> None:
     """
     wanted = parameters(step.kind)
     names = [name for name, _ in wanted.inputs]
-    if len(inputs) < len(names) or (len(inputs) > len(names) and wanted.rest is None):
-        raise TraceError(f"{step.kind} takes {_listed(names)}, got {len(inputs)} inputs")
-    values = [accepted for _, accepted in wanted.inputs]
+    least = len(names) - wanted.optional
+    if len(inputs) < least or (len(inputs) > len(names) and wanted.rest is None):
+        raise TraceError(f"{step.kind} takes {_listed(names[:least])}, got {len(inputs)} inputs")
+    values = [accepted for _, accepted in wanted.inputs[: len(inputs)]]
     values.extend(wanted.rest or Accepted(()) for _ in inputs[len(names) :])
     for position, (value, accepted) in enumerate(zip(inputs, values, strict=True)):
         if not accepted.fits(value):

@@ -35,6 +35,7 @@ REMEDIES: Final[dict[str, str]] = {
     "a block that writes every element of a box": _SPLIT,
     "a block without loops or blocks inside": "take one of its get_child_blocks",
     "a buffer that the block accesses at one place": "use cache_read, which keeps the indices",
+    "consumers that read": "name blocks of get_consumers, or none",
     "indices that read nothing": "use it before cache_index, or cache_read instead",
     "a block that writes one element in each of its iterations": "use cache_write",
     "positions of the block's iterations": "count the iterations from 0",

@@ -16,13 +16,27 @@ from metasched.trace.instruction import Ref
 class Movement(Recorder):
     """Methods of `Schedule`: data movement."""
 
-    def cache_read(self, block: Ref, read_buffer_index: int | str, storage_scope: str) -> Ref:
-        """Fill a cache with what is read of a buffer, and let all its readers read the cache."""
-        return self._do("cache_read", block, read_buffer_index, storage_scope)[0]
+    def cache_read(
+        self,
+        block: Ref,
+        read_buffer_index: int | str,
+        storage_scope: str,
+        consumer_blocks: Sequence[Ref] = (),
+    ) -> Ref:
+        """Fill a cache with what is read of a buffer, and let its readers read the cache."""
+        given = block, read_buffer_index, storage_scope, *_optional(consumer_blocks)
+        return self._do("cache_read", *given)[0]
 
-    def cache_write(self, block: Ref, write_buffer_index: int | str, storage_scope: str) -> Ref:
+    def cache_write(
+        self,
+        block: Ref,
+        write_buffer_index: int | str,
+        storage_scope: str,
+        consumer_blocks: Sequence[Ref] = (),
+    ) -> Ref:
         """Let a block write a cache, and copy the cache to the buffer behind the block's nest."""
-        return self._do("cache_write", block, write_buffer_index, storage_scope)[0]
+        given = block, write_buffer_index, storage_scope, *_optional(consumer_blocks)
+        return self._do("cache_write", *given)[0]
 
     def cache_inplace(
         self, block: Ref, read_buffer_index: int | str, storage_scope: str
@@ -80,3 +94,8 @@ class Movement(Recorder):
             return given
         target = self.state.block(str(self.value(block)), primitive)
         return str(IndexMap.of(given, len(target.iters)))
+
+
+def _optional(blocks: Sequence[Ref]) -> list[Sequence[Ref]]:
+    """An input that traces hold only where it is given."""
+    return [blocks] if blocks else []

@@ -23,9 +23,13 @@ from metasched.schedule.state import State, edit_stmt
 
 
 def cache_read(
-    state: State, block: str, read_buffer_index: int | str, storage_scope: str
+    state: State,
+    block: str,
+    read_buffer_index: int | str,
+    storage_scope: str,
+    consumer_blocks: tuple[str, ...] = (),
 ) -> tuple[State, tuple[str, ...]]:
-    """Fill a cache with what is read of a buffer, and let all its readers read the cache.
+    """Fill a cache with what is read of a buffer, and let its readers read the cache.
 
     The copy stands in front of the nest of the first reader.
 
@@ -34,6 +38,7 @@ def cache_read(
         block: one of the readers.
         read_buffer_index: which of the buffers it reads, or its name.
         storage_scope: where the cache lives, one of `metasched.ir.scopes.STORAGE`.
+        consumer_blocks: the readers that are to read the cache; all when none is given.
 
     Returns:
         The copying block.
@@ -41,6 +46,7 @@ def cache_read(
     Requires:
         - a known storage scope
         - an index or the name of a buffer that the block reads
+        - consumers that read the buffer
         - a buffer that is finished before the first nest that reads it
 
     ::
@@ -52,12 +58,14 @@ def cache_read(
     """
     target = state.block(block, "cache_read")
     scope = Scope.of(state.scope(target))
-    buffer = _check(scope, target, read_buffer_index, storage_scope)
-    if isinstance(buffer, Refusal):
-        raise buffer.error(state, "cache_read")
+    consumers = [state.block(name, "cache_read") for name in consumer_blocks]
+    found = _check(scope, target, read_buffer_index, storage_scope, consumers)
+    if isinstance(found, Refusal):
+        raise found.error(state, "cache_read")
+    buffer, reading_blocks = found
     cache = cache_of(state, buffer, storage_scope)
-    readers = {b.name for b in scope.readers(buffer)}
-    box = touched_box(state, scope.readers(buffer), buffer)
+    readers = {b.name for b in reading_blocks}
+    box = touched_box(state, reading_blocks, buffer)
     copy = box_copy(cache.name, cache, buffer, box).nest(state, target)
 
     def change(node: Stmt) -> Stmt:
@@ -73,12 +81,24 @@ def cache_read(
     return rebuilt(state, scope.root, stmts, cache), (cache.name,)
 
 
-def _check(scope: Scope, block: Block, which: int | str, storage_scope: str) -> Buffer | Refusal:
-    wrong = check_scope(storage_scope, block.name)
-    region = wrong or accessed(block, which)
+def _check(
+    scope: Scope,
+    block: Block,
+    which: int | str,
+    storage_scope: str,
+    consumers: Sequence[Block],
+) -> tuple[Buffer, Sequence[Block]] | Refusal:
+    """The buffer to cache and the blocks that are to read the cache."""
+    region = check_scope(storage_scope, block.name) or accessed(block, which)
     if isinstance(region, Refusal):
         return region
-    return check_finished(scope, region.buffer, scope.readers(region.buffer)) or region.buffer
+    readers = scope.readers(region.buffer)
+    for consumer in consumers:
+        if consumer not in readers:
+            given = f"'{consumer.name}', which does not read '{region.buffer.name}'"
+            return Refusal("consumers that read the buffer", given, consumer.name)
+    chosen = consumers or readers
+    return check_finished(scope, region.buffer, chosen) or (region.buffer, chosen)
 
 
 def check_finished(scope: Scope, buffer: Buffer, readers: Sequence[Block]) -> Refusal | None:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from metasched.analysis.dependence import Scope, direct_blocks, reads
 from metasched.analysis.facts import Facts
-from metasched.analysis.region import fills_box, whole_box
+from metasched.analysis.region import fills_box, makes_all, whole_box
 from metasched.ir.expr import Buffer
 from metasched.ir.stmt import Block, Region
 from metasched.ir.walk import as_block, replace_buffers
@@ -23,17 +25,22 @@ from metasched.schedule.state import State
 
 
 def cache_write(
-    state: State, block: str, write_buffer_index: int | str, storage_scope: str
+    state: State,
+    block: str,
+    write_buffer_index: int | str,
+    storage_scope: str,
+    consumer_blocks: tuple[str, ...] = (),
 ) -> tuple[State, tuple[str, ...]]:
     """Let a block write a cache, and copy the cache to the buffer behind the block's nest.
 
-    Other blocks go on reading the buffer.
+    Other blocks go on reading the buffer, unless they are named.
 
     Args:
         state: where to apply.
         block: the block.
         write_buffer_index: which of the buffers it writes, or its name.
         storage_scope: where the cache lives, one of `metasched.ir.scopes.STORAGE`.
+        consumer_blocks: the readers of the buffer that are to read the cache instead.
 
     Returns:
         The copying block.
@@ -45,6 +52,7 @@ def cache_write(
         - a block that does not read what it writes
         - a block that writes every element of a box
         - readers of the buffer outside of the block's nest
+        - consumers that read only what the block writes
 
     ::
 
@@ -59,11 +67,17 @@ def cache_write(
     if isinstance(region, Refusal):
         raise region.error(state, "cache_write")
     buffer = region.buffer
+    consumers = [state.block(name, "cache_write") for name in consumer_blocks]
+    if (wrong := _check_consumers(state, scope, target, region, consumers)) is not None:
+        raise wrong.error(state, "cache_write")
     cache = cache_of(state, buffer, storage_scope)
     box = whole_box(target, region, state.iters_around(target))
     copy = box_copy(cache.name, buffer, cache, box).nest(state, target)
     changed = as_block(replace_buffers(target, {buffer: cache}))
-    return Staging(target, changed, cache, behind=copy).applied(state, scope.root), (cache.name,)
+    new = Staging(target, changed, cache, behind=copy).applied(state, scope.root)
+    for consumer in consumers:
+        new = new.replace(consumer, replace_buffers(consumer, {buffer: cache}))
+    return new, (cache.name,)
 
 
 def _check(
@@ -82,6 +96,19 @@ def _check(
         given = f"'{region.buffer.name}' written at {indices}"
         return Refusal("a block that writes every element of a box", given, block.name)
     return region
+
+
+def _check_consumers(
+    state: State, scope: Scope, block: Block, made: Region, consumers: Sequence[Block]
+) -> Refusal | None:
+    around = state.iters_around(block)
+    for consumer in consumers:
+        used = [r for r in consumer.reads if r.buffer == made.buffer]
+        behind = consumer in scope.consumers(block) and bool(used)
+        if not behind or not all(makes_all(block, made, consumer, r, around) for r in used):
+            given = f"'{consumer.name}'" + (", which reads more" if behind else "")
+            return Refusal("consumers that read only what the block writes", given, consumer.name)
+    return None
 
 
 def check_write(scope: Scope, block: Block, buffer: Buffer) -> Refusal | None:

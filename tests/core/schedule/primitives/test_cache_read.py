@@ -44,6 +44,19 @@ def test_all_readers_read_the_cache() -> None:
     check_valid(sch)
 
 
+def test_only_the_named_readers_read_the_cache() -> None:
+    sch = Schedule(chain())
+    c, d = sch.get_block("c"), sch.get_block("d")
+    sch.cache_read(d, "b", "local", [d])
+    assert "c[v_c_i] = b[v_c_i] * float32(2.0)" in body(sch)
+    assert "d[v_d_i] = c[v_d_i] - b_local[v_d_i]" in body(sch)
+    assert 'sch.cache_read(b1, "b", "local", [b1])' in sch.trace.as_python()
+    check_valid(sch)
+    sch.cache_read(c, "b", "local", consumer_blocks=(c,))
+    assert "c[v_c_i] = b_local_1[v_c_i] * float32(2.0)" in body(sch)
+    check_valid(sch)
+
+
 def test_the_copy_stays_inside_a_padded_buffer() -> None:
     sch = Schedule(window(7))
     sch.cache_read(sch.get_block("p"), 0, "local")
@@ -105,3 +118,10 @@ def test_requires_a_buffer_that_is_finished_before_the_first_nest_that_reads_it(
     sch = Schedule(twice_written())
     sch.cache_read(sch.get_block("c"), 0, "local")
     check_valid(sch)
+
+
+def test_requires_consumers_that_read_the_buffer() -> None:
+    sch = Schedule(chain())
+    c, d = sch.get_block("c"), sch.get_block("d")
+    with refuses(sch, "consumers that read the buffer, got 'c', which does not read 'c'"):
+        sch.cache_read(d, "c", "local", [c])

@@ -9,6 +9,7 @@ from tests.core.schedule.primitives.stages import (
     chain,
     check_valid,
     in_place,
+    part_made,
     producer,
     refuses,
     scores,
@@ -52,6 +53,15 @@ def test_other_readers_go_on_reading_the_buffer() -> None:
     sch = Schedule(chain())
     sch.cache_write(sch.get_block("b"), 0, "global")
     assert "reads(c[v_d_i], b[v_d_i])" in body(sch)
+    check_valid(sch)
+
+
+def test_named_readers_read_the_cache() -> None:
+    sch = Schedule(chain())
+    b, d = sch.get_block("b"), sch.get_block("d")
+    sch.cache_write(b, 0, "local", [d])
+    assert "c[v_c_i] = b[v_c_i] * float32(2.0)" in body(sch)
+    assert "d[v_d_i] = c[v_d_i] - b_local[v_d_i]" in body(sch)
     check_valid(sch)
 
 
@@ -141,3 +151,13 @@ def test_requires_readers_of_the_buffer_outside_of_the_blocks_nest() -> None:
     sch.reverse_compute_at(sch.get_block("d"), sch.get_loops(block)[1])
     with refuses(sch, "readers of the buffer outside of the block's nest, got 'd' in it"):
         sch.cache_write(block, 0, "local")
+
+
+def test_requires_consumers_that_read_only_what_the_block_writes() -> None:
+    rule = "consumers that read only what the block writes, got "
+    sch = Schedule(part_made())
+    with refuses(sch, rule + "'c', which reads more"):
+        sch.cache_write(sch.get_block("b"), 0, "local", [sch.get_block("c")])
+    sch = Schedule(chain())
+    with refuses(sch, rule + "'b'"):
+        sch.cache_write(sch.get_block("c"), 0, "local", [sch.get_block("b")])

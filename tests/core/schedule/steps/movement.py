@@ -13,11 +13,15 @@ from tests.core.schedule.steps.step import Proposal, Step, a_block, a_loop
 
 
 def cache_read(rng: random.Random, sch: Schedule) -> Proposal:
-    return partial(sch.cache_read, a_block(rng, sch), rng.randint(0, 2), "local")
+    block = a_block(rng, sch)
+    readers = [block] if rng.random() < 0.3 else []
+    return partial(sch.cache_read, block, rng.randint(0, 2), "local", readers)
 
 
 def cache_write(rng: random.Random, sch: Schedule) -> Proposal:
-    return partial(sch.cache_write, a_block(rng, sch), rng.randint(0, 1), "local")
+    block = a_block(rng, sch)
+    readers = [r for r in sch.get_consumers(block) if rng.random() < 0.3]
+    return partial(sch.cache_write, block, rng.randint(0, 1), "local", readers)
 
 
 def cache_inplace(rng: random.Random, sch: Schedule) -> Proposal:
