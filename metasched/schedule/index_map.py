@@ -176,7 +176,8 @@ class IndexMap:
         """The map back, and where, over its inputs, the new shape holds padding only.
 
         Raises:
-            UsageError: two indices have one image, or it cannot be seen that they have not.
+            UsageError: two indices have one image, or it cannot be seen that they have not: an
+                index with an offset that is then split or fused on, whose carries are not followed.
         """
         names = [f"ax{k}" for k in range(len(self.outputs))]
         inputs = tuple(Var(name) for name in names)
