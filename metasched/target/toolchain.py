@@ -33,11 +33,13 @@ BASE_FLAGS: tuple[str, ...] = (
     "-ffp-contract=fast",
     "-fno-math-errno",
     "-fno-trapping-math",
+    "-fno-tree-loop-vectorize",
     "-fopenmp",
     "-w",
 )
 """What every source is compiled with. Never ``-ffast-math``: it changes results, and gcc then
-schedules unrolled kernels worse."""
+schedules unrolled kernels worse. Vectors are explicit in the source; gcc 12's own loop vectoriser
+loses guarded stores behind plain ones to the same elements, and brings no speed here."""
 
 _REMEDY = "install gcc (Debian, Ubuntu: gcc; Fedora: gcc libgomp) or set METASCHED_CC to a compiler"
 _PROBE_TIMEOUT_S = 60.0
