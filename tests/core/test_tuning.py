@@ -14,6 +14,7 @@ from metasched import ops, te
 from metasched.cost.boosted_trees import BoostedTrees
 from metasched.cost.features import FEATURE_VERSION
 from metasched.database import AbstractDatabase, JobStatus, TuningRecord, open_database
+from metasched.database.records import NEAR_TIE
 from metasched.errors import ScheduleError, UsageError
 from metasched.ir.stmt import Program
 from metasched.learning import LAYOUT, all_samples, evaluate_model, rebuild_model
@@ -86,7 +87,8 @@ def test_a_search_ends_with_a_record_that_is_served(
     assert len(records) == result.trials == result.measured == 7
     assert all(r.is_servable and r.evidence["reference_hash"] for r in records), records
     assert result.best is not None
-    assert result.best.time_s == min(r.time_s or 1.0 for r in records)
+    fastest_s = min(r.time_s or 1.0 for r in records)
+    assert (result.best.time_s or 1.0) <= fastest_s * (1 + NEAR_TIE)
     assert result.baseline_s is not None
     assert result.speedup is not None
     assert result.speedup > 0.9, "the default schedule is a candidate too"
