@@ -6,7 +6,7 @@ from collections.abc import Collection, Mapping
 from typing import Final
 
 from metasched.analysis.facts import Facts, Range
-from metasched.ir.expr import Buffer, Expr, Var, const, int_value, maximum, minimum
+from metasched.ir.expr import Buffer, Expr, Var, const, int_value, less, maximum, minimum
 from metasched.ir.lanes import lane_value
 from metasched.ir.simplify import Simplifier
 from metasched.ir.stmt import Block, For, If, Region
@@ -29,7 +29,7 @@ def whole_box(
     known = Facts({**around, **own})
     found = known.box(region, {}, own)
     return tuple(
-        whole if pair is None else _cut(pair, whole[1], known.simplify)
+        whole if pair is None else _cut(pair, whole, known.simplify, around)
         for pair, whole in zip(found, whole_buffer(region.buffer), strict=True)
     )
 
@@ -39,9 +39,14 @@ def whole_buffer(buffer: Buffer) -> tuple[Range, ...]:
     return tuple((const(0, size.dtype), size) for size in buffer.shape)
 
 
-def _cut(pair: Range, size: Expr, run: Simplifier) -> Range:
-    low = run(maximum(pair[0], const(0, size.dtype)))
-    return low, run(minimum(pair[0] + pair[1], size) - low)
+def _cut(pair: Range, whole: Range, run: Simplifier, around: Mapping[Var, Expr]) -> Range:
+    """The part of a range that is inside; all of the inside where it may be empty."""
+    low = run(maximum(pair[0], whole[0]))
+    extent = run(minimum(pair[0] + pair[1], whole[1]) - low)
+    # A guarded read of an outer iteration may lie past the end.
+    if free_vars(extent) & around.keys() and not run.can_prove(less(whole[0], extent)):
+        return whole
+    return low, extent
 
 
 def makes_all(
