@@ -322,11 +322,15 @@ class ExprPrinter:
             return f"({self.type(dtype)}){self.expr(expr, _UNARY)}"
         return self.expr(expr, _TERNARY)
 
+    def register(self, buffer: Buffer) -> str:
+        """The name of a register that is read."""
+        return self.name(buffer.name)
+
     def load(self, expr: Load, level: int) -> str:
         """An element, a vector of consecutive elements or a register."""
         buffer = expr.buffer
         if buffer.scope == "register":
-            name = self.name(buffer.name)
+            name = self.register(buffer)
             return (
                 name if self._lane is None or buffer.dtype.lanes == 1 else f"{name}[{self._lane}]"
             )

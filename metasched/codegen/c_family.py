@@ -115,6 +115,15 @@ class CFamilyPrinter(ExprPrinter):
             self.line(f"{self.type(buffer.dtype)} {self.name(buffer.name)};")
         self._undeclared.clear()
 
+    def register(self, buffer: Buffer) -> str:
+        """The name of a register that is read; declared here where nothing was stored in it.
+
+        Such a register stands for elements past the end, whose values a guard leaves out.
+        """
+        if self._undeclared.pop(buffer.name, None) is not None:
+            self.line(f"{self.type(buffer.dtype)} {self.name(buffer.name)} = {{0}};")
+        return super().register(buffer)
+
     def store(self, store: Store) -> None:
         """Print an assignment."""
         buffer, value = store.buffer, store.value
