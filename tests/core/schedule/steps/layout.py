@@ -75,7 +75,7 @@ def pad_einsum(rng: random.Random, sch: Schedule) -> Proposal:
 
 
 STEPS = (
-    Step("decompose_padding", decompose_padding, weight=3),
+    Step("decompose_padding", decompose_padding, 8),
     Step("pad_einsum", pad_einsum),
     Step("transform_layout", transform_layout, weight=3),
     Step("transform_block_layout", transform_block_layout, weight=3),
