@@ -24,12 +24,17 @@ from metasched.database import AbstractDatabase, TuningRecord, Workload
 from metasched.errors import MetaschedError, TraceError
 from metasched.ir.parser import parse
 from metasched.measure.records import Status
+from metasched.search.history import Measured
+from metasched.search.population import Book
+from metasched.search.scoring import training_samples
 from metasched.search.structure_set import StructureSet
 from metasched.space.space import Space
 from metasched.target import Target
 from metasched.trace.trace import Trace
 
 LAYOUT = FeatureLayout(FEATURE_NAMES, FEATURE_VERSION)
+MODEL_FEATURES = str(FEATURE_VERSION)
+"""The key under which models of this layout are saved."""
 _UNKNOWN = (Status.REJECTED, Status.LOST, Status.BUILD_TIMEOUT, Status.RUN_TIMEOUT)
 """They say nothing of a candidate's speed, or depend on the limits of a job."""
 
@@ -48,7 +53,7 @@ def samples_of(
     """
     program = parse(workload.text)
     structures = StructureSet(program, space.sketches(program, target), machine_of(target))
-    samples: list[Sample] = []
+    book, measured = Book(), list[Measured]()
     for record in records:
         if record.status in _UNKNOWN or not record.trace:
             continue
@@ -57,12 +62,9 @@ def samples_of(
         except TraceError:
             continue
         if found is not None:
-            seen = found[0].evaluate(found[1][None, :])
             time_s = record.time_s if record.is_servable else None
-            samples.append(
-                Sample(task_name(workload, target), seen.features[0], seen.prior_s[0], time_s)
-            )
-    return samples
+            measured.append(Measured(book.number(found[0]), found[1], time_s))
+    return training_samples(book, measured, task_name(workload, target))
 
 
 def all_samples(
@@ -96,7 +98,7 @@ def rebuild_model(database: AbstractDatabase, target: Target, space: Space, mode
     fresh = COST_MODELS[model](LAYOUT, 0)
     known = [s for samples in all_samples(database, target, space).values() for s in samples]
     fresh.update(known)
-    database.save_model(target.key(), model, fresh.save(), str(FEATURE_VERSION))
+    database.save_model(target.key(), model, fresh.save(), MODEL_FEATURES)
     return len(known)
 
 

@@ -9,7 +9,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 from metasched.analysis.flops import flops
-from metasched.cost.features import FEATURE_VERSION
 from metasched.cost.machine import Machine, machine_of
 from metasched.cost.model import COST_MODELS, AbstractCostModel
 from metasched.database import AbstractDatabase, TuningRecord, Workload, open_database
@@ -18,7 +17,7 @@ from metasched.ir.expr import int_value
 from metasched.ir.hash import structural_hash
 from metasched.ir.stmt import Program
 from metasched.job import Job, check_budget
-from metasched.learning import LAYOUT, task_name
+from metasched.learning import LAYOUT, MODEL_FEATURES, task_name
 from metasched.measure.local import LocalWorkers
 from metasched.measure.records import MeasureConfig, Status
 from metasched.measure.workers import AbstractWorkers
@@ -251,7 +250,7 @@ def _model(setup: _Setup, database: AbstractDatabase) -> AbstractCostModel:
         return setup.model
     model = COST_MODELS[setup.model](LAYOUT, setup.seed)
     if setup.warm_start:
-        stored = database.load_model(setup.target.key(), setup.model, _FEATURES)
+        stored = database.load_model(setup.target.key(), setup.model, MODEL_FEATURES)
         try:
             if stored is not None:
                 model.load(stored)
@@ -267,12 +266,12 @@ def _save_models(tasks: Sequence[Task], setup: _Setup, database: AbstractDatabas
     keys = setup.target.key(), setup.model
     for task in tasks:
         task.tuner.learn_rest()
-        stored = database.load_model(*keys, _FEATURES)
+        stored = database.load_model(*keys, MODEL_FEATURES)
         try:
             text = task.tuner.model.save(stored)
         except UsageError:
             text = task.tuner.model.save()  # what is stored cannot be read; see `_model`
-        database.save_model(*keys, text, _FEATURES)
+        database.save_model(*keys, text, MODEL_FEATURES)
 
 
 def _baseline_s(program: Program, target: Target, measured: Sequence[TuningRecord]) -> float | None:
@@ -284,7 +283,6 @@ def _baseline_s(program: Program, target: Target, measured: Sequence[TuningRecor
     return next(found, None)
 
 
-_FEATURES = str(FEATURE_VERSION)
 _NOT_COUNTED = (Status.REJECTED, Status.LOST)
 """Such records spend no trial: nothing was built, or nothing is known."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import final
 
 import numpy as np
@@ -41,18 +42,6 @@ class Scorer:
             population.scores[index] = self._one(number, rows[index])
         return population
 
-    def samples(self, measured: list[Measured], task: str) -> list[Sample]:
-        """Training samples of measured candidates, in their order."""
-        found: dict[int, Sample] = {}
-        by_owner: dict[int, list[int]] = {}
-        for i, item in enumerate(measured):
-            by_owner.setdefault(item.owner, []).append(i)
-        for number, index in by_owner.items():
-            seen = self.book[number].evaluate(np.stack([measured[i].row for i in index]))
-            for k, i in enumerate(index):
-                found[i] = Sample(task, seen.features[k], seen.prior_s[k], measured[i].time_s)
-        return [found[i] for i in range(len(measured))]
-
     def _one(self, number: int, rows: Ints) -> Floats:
         structure = self.book[number]
         seen = self._evaluations(number, np.ascontiguousarray(rows[:, : len(structure.tables)]))
@@ -65,3 +54,16 @@ class Scorer:
         if valid.any():
             scores[valid] = self.model.predict(seen.features[valid], seen.prior_s[valid])
         return scores
+
+
+def training_samples(book: Book, measured: Sequence[Measured], task: str) -> list[Sample]:
+    """Training samples of measured candidates, in their order; each structure is evaluated once."""
+    found: dict[int, Sample] = {}
+    by_owner: dict[int, list[int]] = {}
+    for i, item in enumerate(measured):
+        by_owner.setdefault(item.owner, []).append(i)
+    for number, index in by_owner.items():
+        seen = book[number].evaluate(np.stack([measured[i].row for i in index]))
+        for k, i in enumerate(index):
+            found[i] = Sample(task, seen.features[k], seen.prior_s[k], measured[i].time_s)
+    return [found[i] for i in range(len(measured))]

@@ -22,7 +22,7 @@ from metasched.search.history import History, Measured
 from metasched.search.population import Book
 from metasched.search.problem import AbstractStructureSet
 from metasched.search.records import Candidate, Known, Outcome, Result
-from metasched.search.scoring import Scorer
+from metasched.search.scoring import Scorer, training_samples
 from metasched.search.strategies.strategy import AbstractStrategy, Context, Pick
 
 _EMPTY_ROUNDS = 8
@@ -209,7 +209,7 @@ class Tuner:
         self._queue.clear()
 
     def _learn(self, new: list[Measured]) -> None:
-        samples = self._context.scorer.samples(new, self._task)
+        samples = training_samples(self._context.book, new, self._task)
         card = self._model.update(samples)
         if card is not None:
             self.accuracy.append(card)
