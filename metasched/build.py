@@ -31,6 +31,10 @@ from metasched.target import Target
 from metasched.target.toolchain import c_flags, compile_shared, describe_toolchain, find_toolchain
 from metasched.trace.trace import Trace
 
+BUILD_CANDIDATE: Final = "metasched.build:build_candidate"
+BUILD_REFERENCE: Final = "metasched.build:build_reference"
+"""What builders are asked to do with a `Candidate`."""
+
 SYMBOLIC: Final = -1
 """What stands for a symbolic extent in the shape of an `ArgSpec`."""
 

@@ -17,6 +17,7 @@ from math import ceil
 from statistics import median
 from typing import Final
 
+from metasched.build import BUILD_CANDIDATE, BUILD_REFERENCE
 from metasched.build import Candidate as BuildPayload
 from metasched.database import AbstractDatabase, JobStatus, TuningRecord
 from metasched.errors import MeasureError, UsageError
@@ -40,8 +41,6 @@ from metasched.search.records import Candidate, Outcome, Result
 from metasched.target import Target
 from metasched.task import Progress, Task
 
-_BUILD: Final = "metasched.build:build_candidate"
-_REFERENCE: Final = "metasched.build:build_reference"
 _BATCH: Final = 16
 _MOST_ASKED: Final = 64
 _FINALISTS: Final = 4
@@ -141,14 +140,14 @@ class Job:
         """Build each program plainly, as what results are compared with, and by default."""
         for task in self.tasks:
             payload = BuildPayload(task.workload.text, None, task.postprocs, self._target)
-            reference = self._submit_build(task, None, _REFERENCE, payload)
+            reference = self._submit_build(task, None, BUILD_REFERENCE, payload)
             task.tuner.prepare()
             task.reference = _output(self._wait(reference), task.program.name).artefact
             if task.baseline_s is None:
                 self._measure_default(task, payload)
 
     def _measure_default(self, task: Task, payload: BuildPayload) -> None:
-        build = self._wait(self._submit_build(task, None, _BUILD, payload))
+        build = self._wait(self._submit_build(task, None, BUILD_CANDIDATE, payload))
         output = _output(build, task.program.name)
         task.hashes |= {output.program_hash, output.artefact.source_hash}
         self._measure(task, None, output.artefact, build)
@@ -209,7 +208,7 @@ class Job:
             payload = BuildPayload(
                 task.workload.text, candidate.trace.to_json(), task.postprocs, self._target
             )
-            self._submit_build(task, candidate, _BUILD, payload)
+            self._submit_build(task, candidate, BUILD_CANDIDATE, payload)
         self.phases["propose"] += time.perf_counter() - began
 
     def _handle(self, results: Iterable[AnyResult]) -> None:

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from metasched.build import Candidate
+from metasched.build import BUILD_CANDIDATE, BUILD_REFERENCE, Candidate
 from metasched.errors import MeasureError
 from metasched.ir.stmt import Program
 from metasched.measure.records import (
@@ -26,8 +26,6 @@ from metasched.measure.records import (
 from metasched.measure.workers import AbstractWorkers
 from metasched.target import Target
 
-_BUILD: Final = "metasched.build:build_candidate"
-_REFERENCE: Final = "metasched.build:build_reference"
 _IDS: Final = itertools.count(1 << 40)
 """Apart from those of jobs, which may use the same workers."""
 
@@ -74,7 +72,7 @@ class Trials:
         text = str(program)
         reference = self._reference(program.name, text)
         builds = self._build_all(
-            [(_BUILD, Candidate(text, trace, (), self._target)) for trace in traces]
+            [(BUILD_CANDIDATE, Candidate(text, trace, (), self._target)) for trace in traces]
         )
         # Kernels are timed one after the other, with nothing else under way.
         return [self._run(build, reference) for build in builds]
@@ -85,7 +83,7 @@ class Trials:
 
     def _reference(self, name: str, text: str) -> Artefact:
         if text not in self._references:
-            (build,) = self._build_all([(_REFERENCE, Candidate(text, None, (), self._target))])
+            (build,) = self._build_all([(BUILD_REFERENCE, Candidate(text, None, (), self._target))])
             if build.output is None:
                 raise MeasureError(f"'{name}' cannot be built: {build.message}")
             self._references[text] = build.output.artefact

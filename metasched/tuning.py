@@ -263,15 +263,16 @@ def _save_models(tasks: Sequence[Task], setup: _Setup, database: AbstractDatabas
     """Keep what the models of a job learned, beside what other jobs saved meanwhile."""
     if not isinstance(setup.model, str):
         return
-    keys = setup.target.key(), setup.model
+    key = setup.target.key()
+    text = database.load_model(key, setup.model, MODEL_FEATURES)
     for task in tasks:
         task.tuner.learn_rest()
-        stored = database.load_model(*keys, MODEL_FEATURES)
         try:
-            text = task.tuner.model.save(stored)
+            text = task.tuner.model.save(text)
         except UsageError:
             text = task.tuner.model.save()  # what is stored cannot be read; see `_model`
-        database.save_model(*keys, text, MODEL_FEATURES)
+    if text is not None:
+        database.save_model(key, setup.model, text, MODEL_FEATURES)
 
 
 def _baseline_s(program: Program, target: Target, measured: Sequence[TuningRecord]) -> float | None:
