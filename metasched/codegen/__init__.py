@@ -3,4 +3,6 @@
 from __future__ import annotations
 
 from metasched.codegen.c import emit as emit
+from metasched.codegen.gpu_source import GpuSource as GpuSource
+from metasched.codegen.gpu_source import KernelLaunch as KernelLaunch
 from metasched.codegen.source import CSource as CSource
