@@ -1,1 +1,6 @@
-"""Search spaces: rules draft schedules, postprocessors finish them. Read `space` first."""
+"""Search spaces: rules draft schedules, postprocessors finish them. Read `space` first.
+
+Importing this package registers the default space of each kind of target.
+"""
+
+from metasched.space import space as space

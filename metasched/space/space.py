@@ -9,12 +9,13 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Final
+from typing import Final, TypeAlias
 
 import numpy as np
 
-from metasched.errors import UsageError, suggest
+from metasched.errors import UsageError
 from metasched.ir.stmt import Program
+from metasched.registry import Registry
 from metasched.schedule.samplers.site import Draw
 from metasched.schedule.schedule import Schedule
 from metasched.space.generate import drafts
@@ -85,14 +86,12 @@ class Space:
 
     @staticmethod
     def default(kind: str = "cpu") -> Space:
-        """The space for a kind of target.
+        """The space for a kind of target, as `SPACES` has it.
 
         Raises:
             UsageError: there is no default space for the kind.
         """
-        if kind != "cpu":
-            raise UsageError(f"there is no default space for '{kind}'{suggest(kind, ('cpu',))}")
-        return Space(CPU_RULES)
+        return SPACES[kind]()
 
     @staticmethod
     def from_function(function: ScheduleFunction) -> Space:
@@ -163,3 +162,14 @@ def _runs(function: ScheduleFunction, program: Program) -> list[Schedule]:
         if not schedule.sites:
             break
     return found
+
+
+SpaceFactory: TypeAlias = Callable[[], Space]
+SPACES = Registry[SpaceFactory]("default space of target kind")
+
+
+def _cpu() -> Space:
+    return Space(CPU_RULES)
+
+
+SPACES.register("cpu", _cpu)
