@@ -214,5 +214,7 @@ def test_a_union_of_spaces_that_finish_differently_is_refused() -> None:
 
 
 def test_no_default_for_an_unknown_kind() -> None:
-    with pytest.raises(UsageError, match="unknown default space of target kind 'gpu'; did you mean 'cpu'"):
+    with pytest.raises(
+        UsageError, match="unknown default space of target kind 'gpu'; did you mean 'cpu'"
+    ):
         Space.default("gpu")
