@@ -10,7 +10,8 @@ from metasched.schedule.schedule import Schedule
 from metasched.space.default_rules import InRegisters, PlaceInReader
 from metasched.space.default_tiles import default_tiles
 from metasched.space.generate import drafts
-from metasched.space.postprocs import Rejected, postprocess
+from metasched.space.gpu_schedule import GPU_ATTEMPTS, GPU_FINISH
+from metasched.space.postprocs import AbstractPostproc, Rejected, postprocess
 from metasched.space.rules import (
     AbstractRule,
     AddRFactor,
@@ -43,18 +44,24 @@ _ATTEMPTS: Final[tuple[tuple[AbstractRule, ...], ...]] = (
     (_NOTES,),
     (),
 )
+_ON: Final[dict[str, tuple[tuple[tuple[AbstractRule, ...], ...], tuple[AbstractPostproc, ...]]]] = {
+    "cpu": (_ATTEMPTS, CPU_POSTPROCS),
+    "cuda": (GPU_ATTEMPTS, GPU_FINISH),
+    "opencl": (GPU_ATTEMPTS, GPU_FINISH),
+}
 
 
 def default_schedule(program: Program, target: Target) -> Schedule:
     """Schedule a program without tuning: tiled, parallel and vectorised as far as it allows.
 
-    Works for every program, symbolic sizes included: where a step is refused, simpler ones are
-    tried, down to the program as it is.
+    On a GPU every nest is bound to blocks and threads. Works for every program, symbolic sizes
+    included: where a step is refused, simpler ones are tried, down to the program as it is.
     """
-    for rules in _ATTEMPTS:
+    attempts, postprocs = _ON.get(target.kind, _ON["cpu"])
+    for rules in attempts:
         try:
             for draft in drafts(program, rules, target):
-                result = postprocess(draft, CPU_POSTPROCS, target)
+                result = postprocess(draft, postprocs, target)
                 if not isinstance(result, Rejected):
                     return result
         except MetaschedError:
