@@ -39,7 +39,7 @@ from metasched.ir.expr import (
     select,
     sub,
 )
-from metasched.ir.walk import map_expr
+from metasched.ir.walk import map_expr, walk_expr
 
 Monomial: TypeAlias = tuple[Expr, ...]
 Poly: TypeAlias = dict[Monomial, int]
@@ -278,6 +278,8 @@ class Simplifier:
             if not rest or self._within(rest, d):
                 return quotient
             size = _constant(d)
+            if size is None and self._within(_plus(rest, d), d):
+                return _plus(quotient, {(): 1}, -1)
             if size is not None and (finer := self._common_step(rest, size)) is not None:
                 step, coarse = finer
                 inner = self._floordiv(coarse, {(): size // step}, dtype)
@@ -464,8 +466,17 @@ class Simplifier:
                 return self._extreme(self._poly(chosen), upper=True)
             case Binary(op="floormod", b=d) if upper:
                 return _plus(self._poly(d), {(): 1}, -1)
+            case Binary(op="floordiv", a=a, b=d) if upper and self._is_positive_size(d):
+                return self._floordiv(
+                    self._extreme(self._poly(a), upper=True), self._poly(d), d.dtype
+                )
             case _:
                 return {(atom,): 1}
+
+    def _is_positive_size(self, expr: Expr) -> bool:
+        """Whether an expression is at least 1 and depends on sizes only."""
+        ranged = any(type(node) is Var and node in self._ranges for node in walk_expr(expr))
+        return not ranged and self._nonneg(_plus(self._poly(expr), {(): 1}, -1))
 
     def _nonneg(self, poly: Poly) -> bool:
         """Prove ``poly >= 0``: by intervals, else over sizes shifted to start at zero."""

@@ -22,8 +22,16 @@ THREAD_AXES: Final = (
 )
 """The axes that a loop can be bound to; the iterations of a virtual thread belong to one thread."""
 
-COMMON_SCOPES: Final = ("global", "shared", "shared.dyn")
+SHARED: Final = ("shared", "shared.dyn")
+"""The scopes of buffers that belong to one block of threads."""
+
+COMMON_SCOPES: Final = ("global", *SHARED)
 """The scopes of buffers that the threads of a block have in common."""
+
+
+def is_thread(loop: For) -> bool:
+    """Whether the iterations of a loop are threads, virtual or not, of one block."""
+    return loop.kind == "thread" and not (loop.thread or "").startswith("blockIdx")
 
 
 @dataclass(frozen=True, slots=True)

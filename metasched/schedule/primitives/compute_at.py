@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from metasched.analysis.facts import Box, Range
 from metasched.ir.expr import Var
 from metasched.ir.stmt import Block
+from metasched.ir.threads import SHARED, is_thread
 from metasched.schedule.primitives.compute_inline import compute_inline
 from metasched.schedule.primitives.placement import (
     Move,
@@ -36,6 +37,8 @@ def compute_at(
     index: int = -1,
 ) -> tuple[State, tuple[str, ...]]:
     """Compute a producer under a loop of its consumers, as much as one iteration needs.
+
+    A producer of a ``shared`` buffer makes what all threads of a block need.
 
     Args:
         state: where to apply.
@@ -128,8 +131,10 @@ def _finished(place: _Place, *, preserve_unit_loops: bool) -> Nest | Refusal:
     """The new nest, if all producers have made what it reads."""
     move = place.move
     readers = [Placed.of(move.state, b) for b in place.consumers]
-    nest = new_nest(move, _needed(move, readers), preserve_unit_loops=preserve_unit_loops)
-    placed = nest.placed(move.chain)
+    apart = _apart(move)
+    domains = _needed(move, readers, apart)
+    nest = new_nest(move, domains, preserve_unit_loops=preserve_unit_loops)
+    placed = nest.placed(apart)
     for producer in place.producers:
         if reason := unfinished(move.facts, Placed.of(move.state, producer), placed):
             rule = "producers that have finished what the block reads"
@@ -137,12 +142,24 @@ def _finished(place: _Place, *, preserve_unit_loops: bool) -> Nest | Refusal:
     return nest
 
 
-def _needed(move: Move, readers: list[Placed]) -> dict[Var, Range]:
+def _apart(move: Move) -> tuple[Var, ...]:
+    """The loops around whose iterations each have a result of their own.
+
+    Threads have a shared buffer in common, so each computes what all of them need; once the new
+    loops are bound, they do it together.
+    """
+    if any(region.buffer.scope not in SHARED for region in move.block.writes):
+        return move.chain
+    loops = (move.state.loop(var.name) for var in move.chain)
+    return tuple(loop.var for loop in loops if not is_thread(loop))
+
+
+def _needed(move: Move, readers: list[Placed], apart: tuple[Var, ...]) -> dict[Var, Range]:
     """The part of the block's domain that its readers need in one iteration of the loop."""
     domains: list[dict[Var, Range]] = []
     for region in move.block.writes:
         boxes = [
-            move.facts.box(used, reader.bindings, reader.inside(move.chain))
+            move.facts.box(used, reader.bindings, _inside(reader, apart))
             for reader in readers
             for used in reader.block.reads
             if used.buffer == region.buffer
@@ -154,6 +171,10 @@ def _needed(move: Move, readers: list[Placed]) -> dict[Var, Range]:
         shared = {v: move.facts.join(r, other[v]) for v, r in joined.items() if v in other}
         joined = {v: r for v, r in shared.items() if r is not None}
     return joined
+
+
+def _inside(reader: Placed, apart: tuple[Var, ...]) -> tuple[Var, ...]:
+    return tuple(var for var in reader.loops if var not in apart)
 
 
 def _hull(move: Move, boxes: list[Box]) -> Box:

@@ -147,6 +147,8 @@ a, b, c = Var("a"), Var("b"), Var("c")
         (a // 8, {a: 8}, const(0)),
         (a * 2 + a * 3, {}, a * 5),
         (a, {a: 1}, const(0)),
+        ((a * N - 1) // N, {}, a - 1),
+        ((a * N - N) // N, {}, a - 1),
     ],
     ids=str,
 )
@@ -160,6 +162,13 @@ def test_symbolic_proofs() -> None:
     assert simplifier.can_prove(a * 8 + b < N * 8)
     assert not simplifier.can_prove(a * 8 + b < N * 7)
     assert not simplifier.can_prove(a < 1)
+
+
+def test_a_digit_of_a_fused_loop_ends_with_its_extent() -> None:
+    fused = Simplifier({a: b * N})
+    assert fused.upper(a // N * 8) == fused(b * 8 - 8)
+    assert fused.can_prove(a // N < b)
+    assert not fused.can_prove(a // N < b - 1)
 
 
 def test_product_is_simplified() -> None:

@@ -1,11 +1,15 @@
 from __future__ import annotations
 
+from math import prod
+
 import pytest
 
 from metasched import ops, te
+from metasched.ir.expr import int_value
 from metasched.schedule.primitives.compute_at import can_compute_at
 from metasched.schedule.schedule import Schedule
 from metasched.testing.round_trip import check_symbolic_replay
+from metasched.trace.instruction import Ref
 from tests.core.schedule.primitives.stages import (
     chain,
     check_valid,
@@ -267,3 +271,36 @@ def test_the_reason_of_a_refusal() -> None:
     assert can_compute_at(sch.state, "b", loop) is None
     reason = can_compute_at(sch.state, "c", loop)
     assert reason == "expected a loop that is not around the block, got 'c_i'"
+
+
+def on_threads(scope: str, seed: int) -> tuple[Schedule, Ref]:
+    """A tiled product with a cache of its first operand, and the copy that fills it."""
+    sch = Schedule(ops.matmul(m=16, n=24, k=12), seed=seed)
+    block = sch.get_block("c")
+    (i0, i1, i2, i3), (j0, j1, j2, j3), (k0, k1) = (
+        sch.split(loop, sch.sample_perfect_tile(loop, parts))
+        for loop, parts in zip(sch.get_loops(block), (4, 4, 2), strict=True)
+    )
+    sch.reorder(i0, j0, i1, j1, i2, j2, k0, k1, i3, j3)
+    axes = ("blockIdx.x", "vthread.x", "threadIdx.x")
+    levels = [sch.fuse(*pair) for pair in ((i0, j0), (i1, j1), (i2, j2))]
+    for loop, axis in zip(levels, axes, strict=True):
+        sch.bind(loop, axis)
+    written = sch.cache_write(block, 0, "local")
+    sch.reverse_compute_at(written, levels[-1], preserve_unit_loops=True)
+    copy = sch.cache_read(block, 0, scope)
+    sch.compute_at(copy, k0, preserve_unit_loops=True)
+    return sch, copy
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_threads_together_fill_a_shared_cache(seed: int) -> None:
+    rows: dict[str, int | None] = {}
+    for scope in ("shared", "local"):
+        sch, copy = on_threads(scope, seed)
+        row = sch.state.loops_above(sch.state.block(str(sch.value(copy))))[-2]
+        rows[scope] = int_value(row.extent)
+        check_valid(sch)
+        check_symbolic_replay(sch)
+    factors = next(d for d in sch.trace.decisions.values() if isinstance(d, tuple))
+    assert rows == {"shared": prod(factors[1:]), "local": factors[3]}
