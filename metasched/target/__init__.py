@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from metasched.target.gpu import GpuLimits
 from metasched.target.target import Target
 
-__all__ = ["Target"]
+__all__ = ["GpuLimits", "Target"]

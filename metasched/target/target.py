@@ -10,13 +10,16 @@ import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields
 from functools import lru_cache
-from typing import Any, TypedDict, Unpack, cast
+from typing import Any, Final, TypedDict, Unpack, cast
 
 from metasched.errors import UsageError, suggest
 from metasched.target.detect import host_facts, vector_unit
+from metasched.target.gpu import GpuLimits
+from metasched.target.gpu_facts import cuda_facts, opencl_facts
 from metasched.target.toolchain import describe_toolchain
 
-_PLANNED = ("cuda", "opencl")
+KINDS: Final = ("cpu", "cuda", "opencl")
+_EXAMPLES: Final = ("cpu", "cuda:sm_90", "opencl")
 _NOT_IN_KEY = frozenset({"model", "line_bytes", "vector_registers"})
 
 
@@ -34,6 +37,7 @@ class TargetFields(TypedDict, total=False):
     l3_bytes: int
     line_bytes: int
     toolchain: str
+    gpu: GpuLimits | None
 
 
 @dataclass(frozen=True, slots=True, init=False)
@@ -43,19 +47,26 @@ class Target:
     ``Target("cpu")`` describes this host; any field can be overridden by name. Features that
     are overridden decide the vector registers too, unless those are given as well.
 
+    ``Target("cuda:sm_90")`` (or ``"cuda:h100"``) describes a GPU of that architecture, the one in
+    this machine where there is one; ``Target("cuda")`` the first GPU of this machine.
+    ``Target("opencl")`` stands for a GPU of middling limits, and ``"opencl:NAME"`` for the device
+    here whose name, or whose platform's name, contains NAME.
+
     Attributes:
-        kind: ``"cpu"``.
-        arch: The instruction set, such as ``"x86_64"``.
+        kind: ``"cpu"``, ``"cuda"`` or ``"opencl"``.
+        arch: The instruction set, such as ``"x86_64"`` or ``"sm_90"``; of OpenCL the device's
+            name, or ``"any"``.
         model: The name of the processor.
         features: The ISA features that matter to generated code, sorted.
-        cores: The cores that a kernel may use.
-        vector_bits: Bits of a vector register.
-        vector_registers: Vector registers of one core.
-        l1_bytes: First-level data cache of one core.
-        l2_bytes: Second-level cache of one core.
+        cores: The cores that a kernel may use; multiprocessors of a GPU.
+        vector_bits: Bits of a vector register; of a GPU those that a thread loads at once.
+        vector_registers: Vector registers of one core; of a GPU the registers of a thread.
+        l1_bytes: First-level data cache of one core; of a GPU its shared memory.
+        l2_bytes: Second-level cache of one core; that of the whole GPU.
         l3_bytes: Last-level cache, shared by the cores.
         line_bytes: Bytes of a cache line.
         toolchain: Compiler name and version such as ``"gcc 12.2.0"``, or ``"none"``.
+        gpu: The limits of a GPU; None for a CPU.
 
     Raises:
         UsageError: an unknown kind or field, or a value out of its range.
@@ -76,10 +87,14 @@ class Target:
     l3_bytes: int
     line_bytes: int
     toolchain: str
+    gpu: GpuLimits | None
 
     def __init__(self, kind: str = "cpu", **overrides: Unpack[TargetFields]) -> None:
-        _check_kind(kind)
-        facts: dict[str, Any] = {**host_facts(), "toolchain": describe_toolchain()}
+        kind, name = _checked_kind(kind)
+        if kind != "cpu":
+            _fill(self, {"kind": kind, **_gpu_facts(kind, name, _checked_overrides(overrides))})
+            return
+        facts: dict[str, Any] = {**host_facts(), "toolchain": describe_toolchain(), "gpu": None}
         facts |= _checked_overrides(overrides)
         if "features" in overrides or "arch" in overrides:
             bits, registers = vector_unit(facts["arch"], facts["features"])
@@ -99,7 +114,10 @@ class Target:
     def to_dict(self) -> dict[str, Any]:
         """Return the fields as JSON values; `from_dict` reads them back."""
         values = {field.name: getattr(self, field.name) for field in fields(self)}
-        return values | {"features": list(self.features)}
+        values["features"] = list(self.features)
+        # Targets of a CPU are stored as they were before there were others.
+        del values["gpu"]
+        return values if self.gpu is None else values | {"gpu": self.gpu.to_dict()}
 
     @staticmethod
     def from_dict(data: Mapping[str, Any]) -> Target:
@@ -109,12 +127,14 @@ class Target:
             UsageError: a field is missing, unknown or of the wrong type.
         """
         names = {field.name for field in fields(Target)}
-        if missing := sorted(names - data.keys()):
+        needed = names - {"gpu"} if data.get("kind", "cpu") == "cpu" else names
+        if missing := sorted(needed - data.keys()):
             raise UsageError(f"a target needs '{missing[0]}'; got {sorted(data)}")
         if unknown := sorted(data.keys() - names):
             raise UsageError(f"a target has no '{unknown[0]}'{suggest(unknown[0], names)}")
+        limits = data.get("gpu")
         target = object.__new__(Target)
-        _fill(target, data)
+        _fill(target, {**data, "gpu": None if limits is None else GpuLimits.from_dict(limits)})
         return target
 
     def key(self) -> str:
@@ -122,6 +142,9 @@ class Target:
         return _key(self)
 
     def __str__(self) -> str:
+        if self.gpu is not None:
+            shared = f"{self.gpu.shared_bytes_optin >> 10} KiB shared memory"
+            return f"{self.kind} {self.arch} {self.model}, {self.cores} multiprocessors, {shared}"
         cores = f"{self.cores} core{'s' if self.cores != 1 else ''}"
         return f"{self.kind} {self.arch} {self.model}, {cores}, {self.vector_bits}-bit vectors"
 
@@ -133,14 +156,22 @@ def _key(target: Target) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
-def _check_kind(kind: str) -> None:
-    if not isinstance(kind, str):  # pyright: ignore[reportUnnecessaryIsInstance]
-        raise UsageError(f"a target is named by text such as 'cpu', got {type(kind).__name__}")
-    name = kind.split(":", 1)[0].strip()
-    if name in _PLANNED:
-        raise UsageError(f"target '{kind}' is not supported yet in this version; use 'cpu'")
-    if kind != "cpu":
-        raise UsageError(f"unknown target '{kind}'{suggest(kind, ('cpu',))}")
+def _checked_kind(spec: str) -> tuple[str, str]:
+    """Return kind and name of a specification such as ``"cuda:sm_90"``."""
+    if not isinstance(spec, str):  # pyright: ignore[reportUnnecessaryIsInstance]
+        raise UsageError(f"a target is named by text such as 'cpu', got {type(spec).__name__}")
+    kind, colon, name = spec.partition(":")
+    if kind not in KINDS or (colon and (kind == "cpu" or not name)):
+        raise UsageError(f"unknown target '{spec}'{suggest(spec, _EXAMPLES)}")
+    return kind, name
+
+
+def _gpu_facts(kind: str, name: str, overrides: Mapping[str, Any]) -> dict[str, Any]:
+    facts = cuda_facts if kind == "cuda" else opencl_facts
+    found = {**facts(name or overrides.get("arch", "")), **overrides}
+    if isinstance(limits := overrides.get("gpu"), GpuLimits):
+        found["cores"] = limits.multiprocessors
+    return found
 
 
 def _checked_overrides(overrides: Mapping[str, Any]) -> dict[str, Any]:
@@ -153,6 +184,8 @@ def _checked_overrides(overrides: Mapping[str, Any]) -> dict[str, Any]:
 
 def _fill(target: Target, values: Mapping[str, Any]) -> None:
     """Set the checked fields of a frozen target."""
+    if values["kind"] not in KINDS or (values["kind"] == "cpu") != (values["gpu"] is None):
+        raise UsageError(f"no target of kind {values['kind']!r} has gpu={values['gpu']!r}")
     for field in fields(Target):
         object.__setattr__(target, field.name, _checked(field.name, values[field.name]))
 
@@ -169,6 +202,10 @@ def _checked_features(value: Any) -> tuple[str, ...]:
 def _checked(name: str, value: Any) -> Any:
     if name == "features":
         return _checked_features(value)
+    if name == "gpu":
+        if not isinstance(value, GpuLimits | None):
+            raise UsageError(f"target gpu is {value!r}, expected GpuLimits")
+        return value
     expected = str if name in ("kind", "arch", "model", "toolchain") else int
     if not isinstance(value, expected) or isinstance(value, bool):
         raise UsageError(f"target {name} is {value!r}, expected {expected.__name__}")

@@ -16,7 +16,7 @@ def targets(as_json: bool) -> None:
     """Show what this machine can tune for, and what is missing for the rest."""
     from metasched.target import Target
 
-    rows = [_describe_cpu(Target("cpu")), *(_describe_planned(kind) for kind in ("cuda", "opencl"))]
+    rows = [_describe_cpu(Target("cpu")), _describe_cuda(), _describe_opencl()]
     if as_json:
         options.print_json({"targets": rows})
         return
@@ -44,13 +44,7 @@ def _describe_cpu(target: Any) -> dict[str, Any]:
     }
     if not missing:
         facts["peak"] = _peak_text(target)
-    return {
-        "target": "cpu",
-        "ready": not missing,
-        "missing": missing,
-        "facts": facts,
-        "key": target.key(),
-    }
+    return _row("cpu", missing, facts, target.key())
 
 
 def _peak_text(target: Any) -> str:
@@ -60,12 +54,43 @@ def _peak_text(target: Any) -> str:
     return ", ".join(rates) or figures.NOTHING
 
 
-def _describe_planned(kind: str) -> dict[str, Any]:
-    from metasched.errors import UsageError
-    from metasched.target import Target
+def _describe_cuda() -> dict[str, Any]:
+    from importlib.util import find_spec
 
+    from metasched.errors import ToolchainError
+    from metasched.target import Target
+    from metasched.target.cuda_device import cuda_devices, missing_device
+    from metasched.target.cuda_toolchain import find_cuda
+
+    missing = [missing_device()] if missing_device() else []
+    if find_spec("pycuda") is None:
+        missing.append("pip install 'metasched[cuda]' for pycuda, which runs kernels")
+    facts = {f"device {n}": f"{d.model} ({d.arch})" for n, d in enumerate(cuda_devices())}
     try:
-        Target(kind)
-    except UsageError as error:
-        return {"target": kind, "ready": False, "missing": str(error), "facts": {}, "key": ""}
-    return {"target": kind, "ready": True, "missing": "", "facts": {}, "key": ""}
+        facts["compiler"] = f"{find_cuda()}, which builds for any GPU: --target cuda:sm_90"
+    except ToolchainError as error:
+        missing.append(str(error))
+    key = Target("cuda").key() if cuda_devices() else ""
+    return _row("cuda", "; ".join(missing), facts, key)
+
+
+def _describe_opencl() -> dict[str, Any]:
+    from metasched.target import Target
+    from metasched.target.opencl_device import device_name, missing_opencl, opencl_devices
+
+    target, missing = Target("opencl"), missing_opencl()
+    facts = {"machine": str(target)}
+    if not missing:
+        devices = enumerate(opencl_devices())
+        facts |= {f"device {number}": device_name(device) for number, device in devices}
+    return _row("opencl", missing, facts, target.key())
+
+
+def _row(target: str, missing: str, facts: dict[str, str], key: str) -> dict[str, Any]:
+    return {
+        "target": target,
+        "ready": not missing,
+        "missing": missing,
+        "facts": facts,
+        "key": key,
+    }

@@ -34,7 +34,7 @@ def refused(cli: Cli, arguments: tuple[str, ...], message: str, status: int = 2)
         (("matmul", "m=4", "n=4", "k=4", "dtype=floot32"), "did you mean 'float32'?"),
         (("matmul", "m=0", "n=4", "k=4"), "m=0 is given, an integer of at least 1 is needed"),
         ((*MATMUL, "--target", "cppu"), "unknown target 'cppu'; did you mean 'cpu'?"),
-        ((*MATMUL, "--target", "cuda"), "target 'cuda' is not supported yet"),
+        ((*MATMUL, "--target", "cuda:sm_91"), "unknown CUDA architecture 'sm_91'"),
         ((*MATMUL, "--sede", "1"), "No such option '--sede'"),
         ((), "Missing argument 'OP'"),
     ],

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from metasched.errors import UsageError
-from metasched.target import Target
+from metasched.target import GpuLimits, Target
 
 
 def test_cpu_describes_this_host() -> None:
@@ -78,9 +78,10 @@ def test_the_key_is_stable_and_ignores_names() -> None:
     ("spec", "message"),
     [
         ("gpu", "unknown target 'gpu'; did you mean 'cpu'"),
-        ("", "unknown target ''; known: cpu"),
-        ("cuda:sm_90", "'cuda:sm_90' is not supported yet in this version; use 'cpu'"),
-        ("opencl", "'opencl' is not supported yet"),
+        ("", "unknown target ''; known: cpu, cuda:sm_90, opencl"),
+        ("cpu:zen4", "unknown target 'cpu:zen4'"),
+        ("opencl:", "unknown target 'opencl:'; did you mean 'opencl'"),
+        ("cuda:sm_91", "unknown CUDA architecture 'sm_91'; did you mean 'sm_90'"),
         (3, "named by text such as 'cpu', got int"),
     ],
 )
@@ -109,6 +110,8 @@ def test_bad_dicts_are_refused() -> None:
     data = Target("cpu").to_dict()
     with pytest.raises(UsageError, match="a target has no 'sms'"):
         Target.from_dict({**data, "sms": 132})
+    with pytest.raises(UsageError, match="no target of kind 'cpu' has gpu="):
+        Target.from_dict({**data, "gpu": GpuLimits().to_dict()})
     del data["cores"]
     with pytest.raises(UsageError, match="a target needs 'cores'"):
         Target.from_dict(data)
