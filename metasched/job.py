@@ -104,7 +104,7 @@ class Job:
         self._config = config
         self._scheduler = scheduler
         self._observe = observe
-        self._start = time.perf_counter()
+        self._start = workers.now()
         self._building: dict[int, _Pending] = {}
         self._running: dict[int, _Pending] = {}
         self._unwritten: list[TuningRecord] = []
@@ -176,7 +176,7 @@ class Job:
         return self._seconds is not None and self._elapsed_s() >= self._seconds
 
     def _elapsed_s(self) -> float:
-        return time.perf_counter() - self._start
+        return self._workers.now() - self._start
 
     def _note_time_limit(self) -> None:
         if self._left() > 0 and self._is_late():
@@ -189,8 +189,10 @@ class Job:
 
     def _propose(self) -> None:
         """Ask for candidates while few wait, but never while a measurement shares our cores."""
-        waiting = len(self._building)
-        if waiting > 2 * self._workers.capacity.builders or not self._wants_more():
+        capacity, waiting = self._workers.capacity, len(self._building)
+        if waiting > 2 * capacity.builders or len(self._running) > 2 * capacity.runners:
+            return
+        if not self._wants_more():
             return
         if self._running and self._workers.shares_cores:
             return
@@ -200,8 +202,9 @@ class Job:
             return
         task = self.tasks[chosen]
         # Where many candidates come to the same program, more must be proposed to measure as many.
-        wanted = min(_BATCH, self._left()) / task.fresh_share
-        candidates = task.tuner.ask(min(ceil(wanted), _MOST_ASKED))
+        batch = max(_BATCH, capacity.builders // 2)
+        wanted = min(batch, self._left()) / task.fresh_share
+        candidates = task.tuner.ask(min(ceil(wanted), max(batch, _MOST_ASKED)))
         if not candidates and not waiting and not self._running:
             self._end(task, task.tuner.end)
         for candidate in candidates:

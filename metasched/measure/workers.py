@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import time
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -50,6 +51,10 @@ class AbstractWorkers(ABC):
         The caller then does no heavy work while a run is under way, since it would be measured.
         """
         return False
+
+    def now(self) -> float:
+        """Seconds on the clock by which work proceeds, from any beginning; budgets count by it."""
+        return time.perf_counter()
 
     @abstractmethod
     def submit_build(self, request: BuildRequest) -> None:

@@ -126,7 +126,7 @@ class Tuner:
         """
         if count < 1:
             raise UsageError(f"asked for {count} candidates; expected at least 1")
-        self._train_if_due()
+        self._train_if_due(count)
         asked: list[Candidate] = []
         while len(asked) < count and self._refill(count - len(asked)):
             pick = self._queue.popleft()
@@ -193,10 +193,11 @@ class Tuner:
         self.end = self.end or f"the strategy proposed nothing {_EMPTY_ROUNDS} times in a row"
         return bool(self._queue)
 
-    def _train_if_due(self) -> None:
+    def _train_if_due(self, asked: int) -> None:
         options = self._options
         due = max(options.train_after, options.train_share * self._trained)
-        if len(self._results) >= min(due, options.train_most):
+        # Who asks for many at once has many workers, whose results come faster than trees grow.
+        if len(self._results) >= min(due, max(options.train_most, asked)):
             self._train()
 
     def _train(self) -> None:

@@ -26,6 +26,9 @@ from metasched.trace.trace import Trace
 VERSION: Final = 1
 _FIELDS: Final = {"version", "instructions", "decisions"}
 _KINDS: Final[tuple[RefKind, ...]] = ("block", "loop", "expr")
+_MOST_WRITTEN: Final = 64
+_WRITTEN: Final[dict[int, tuple[tuple[Instruction, ...], str]]] = {}
+"""Texts of the instructions written last, by the identity of the tuple."""
 
 
 def to_json(trace: Trace) -> str:
@@ -34,12 +37,24 @@ def to_json(trace: Trace) -> str:
     >>> to_json(Trace())
     '{"version":1,"instructions":[],"decisions":{}}'
     """
-    data = {
-        "version": VERSION,
-        "instructions": [_write(step) for step in trace.instructions],
-        "decisions": {str(index): trace.decisions[index] for index in sorted(trace.decisions)},
-    }
-    return json.dumps(data, separators=(",", ":"), allow_nan=False)
+    decisions = {str(index): trace.decisions[index] for index in sorted(trace.decisions)}
+    steps = _steps(trace.instructions)
+    return f'{{"version":{VERSION},"instructions":{steps},"decisions":{_dumps(decisions)}}}'
+
+
+def _dumps(value: object) -> str:
+    return json.dumps(value, separators=(",", ":"), allow_nan=False)
+
+
+def _steps(steps: tuple[Instruction, ...]) -> str:
+    """The text of instructions; thousands of candidates share the very tuple of their sketch."""
+    known = _WRITTEN.get(id(steps))
+    if known is None:
+        while len(_WRITTEN) >= _MOST_WRITTEN:
+            _WRITTEN.pop(next(iter(_WRITTEN)))
+        # The tuple is kept with its text, so that its id stands for no other one.
+        known = _WRITTEN[id(steps)] = (steps, _dumps([_write(step) for step in steps]))
+    return known[1]
 
 
 def _write(step: Instruction) -> list[Any]:
