@@ -14,7 +14,8 @@ from metasched.ir.stmt import Block, For
 from metasched.schedule.state import State
 from metasched.space.packing import packings
 from metasched.space.patterns import index_iters, iter_loops
-from metasched.space.rules.multi_level_tiling import PackReads, Tiles
+from metasched.space.rules.multi_level_tiling import PackReads
+from metasched.space.tiling import Tiles
 from metasched.target import Target
 
 _SYMBOLIC = 1024

@@ -7,9 +7,9 @@ registers. Variants place the write-back and pack operands; read `metasched.spac
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import ClassVar, Final, Literal, TypeAlias, final
+from typing import ClassVar, Final, Literal, final
 
 from metasched.errors import ScheduleError, UsageError
 from metasched.ir.expr import int_value
@@ -17,16 +17,14 @@ from metasched.ir.stmt import Block, annotation
 from metasched.schedule.schedule import Schedule
 from metasched.schedule.state import State
 from metasched.space.packing import Packing, packings
-from metasched.space.patterns import consumers, has_reuse, is_root, iter_loops, same_point
+from metasched.space.patterns import has_reuse, is_root, iter_loops
 from metasched.space.rules.rule import RULES, AbstractRule
+from metasched.space.tiling import Tiled, Tiles, has_elementwise_reader, tile
 from metasched.target import Target
 from metasched.trace.instruction import Ref
 
 TILED: Final = "meta_schedule.tiling_structure"
-_PADDED_TO: Final = 8
 Request = Literal["no", "may", "must"]
-Tiles: TypeAlias = "Mapping[str, tuple[int | None, ...]]"
-"""Factors of each loop by name, outermost first; None for what is left."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,22 +58,6 @@ class PackReads:
     level: int = 3
     row_bytes: int = 1024
     least_reuse: int = 16
-
-
-@dataclass(frozen=True, slots=True)
-class _Tiled:
-    """A tiled draft: its block and the loops of each level."""
-
-    schedule: Schedule
-    block: Ref
-    levels: tuple[tuple[Ref, ...], ...]
-
-    def branch(self) -> _Tiled:
-        return _Tiled(self.schedule.copy(), self.block, self.levels)
-
-    def last(self, level: int) -> Ref:
-        """The innermost loop of the first ``level`` levels."""
-        return [loop for loops in self.levels[:level] for loop in loops][-1]
 
 
 @final
@@ -143,45 +125,18 @@ class MultiLevelTiling(AbstractRule):
             found, row_bytes=self.pack_reads.row_bytes, least_reuse=self.pack_reads.least_reuse
         )
         tiles: Tiles = {} if self.fixed is None else self.fixed(schedule.state, found, target)
-        tiled = self._tile(schedule, block, tiles)
+        schedule.annotate(block, TILED, self.structure)
+        tiled = tile(
+            schedule, block, self.structure, tiles=tiles, pad_extents=self.pad_extents,
+            longest={"S": self.max_innermost_factor, "R": self.max_innermost_reduce},
+        )  # fmt: skip
         return [
             packed.schedule
             for written in self._with_write_reuse(tiled)
             for packed in self._with_packed_reads(written, operands)
         ]
 
-    def _tile(self, schedule: Schedule, block: Ref, tiles: Tiles) -> _Tiled:
-        found = schedule.state.block(str(schedule.value(block)))
-        bound = iter_loops(schedule.state, found) or ()
-        kinds = {loop.var.name: it.kind for loop, it in zip(bound, found.iters, strict=True)}
-        schedule.annotate(block, TILED, self.structure)
-        levels: list[list[Ref]] = [[] for _ in self.structure]
-        for loop in schedule.get_loops(block):
-            name = str(schedule.value(loop))
-            letter = "S" if kinds[name] == "spatial" else "R"
-            at = [k for k, level in enumerate(self.structure) if level == letter]
-            longest = self.max_innermost_factor if letter == "S" else self.max_innermost_reduce
-            parts = self._split(schedule, loop, len(at), longest, tiles)
-            for level, part in zip(at, parts, strict=False):
-                levels[level].append(part)
-        schedule.reorder(*(loop for level in levels for loop in level))
-        return _Tiled(schedule, block, tuple(tuple(level) for level in levels))
-
-    def _split(
-        self, schedule: Schedule, loop: Ref, parts: int, longest: int, tiles: Tiles
-    ) -> tuple[Ref, ...]:
-        """One loop for each level; a loop of one iteration stays whole, in the outermost one."""
-        name = str(schedule.value(loop))
-        extent = int_value(schedule.state.loop(name).extent)
-        if extent == 1:
-            return (loop,)
-        if name in tiles:
-            return schedule.split(loop, tiles[name])
-        if self.pad_extents and parts > 2 and extent is not None and _divides_poorly(extent):
-            loop = schedule.fuse(*schedule.split(loop, (None, _PADDED_TO)))
-        return schedule.split(loop, schedule.sample_perfect_tile(loop, parts, longest))
-
-    def _with_write_reuse(self, tiled: _Tiled) -> list[_Tiled]:
+    def _with_write_reuse(self, tiled: Tiled) -> list[Tiled]:
         reuse = self.reuse_write
         if reuse.req == "no":
             return [tiled]
@@ -189,11 +144,11 @@ class MultiLevelTiling(AbstractRule):
         moved = [variant for variant in found if variant is not None]
         return moved if reuse.req == "must" and moved else [tiled, *moved]
 
-    def _write_back(self, tiled: _Tiled, level: int) -> _Tiled | None:
+    def _write_back(self, tiled: Tiled, level: int) -> Tiled | None:
         """Move the elementwise reader of the tile, or a copy of it, to a tile level."""
         schedule = tiled.schedule
         try:
-            if _has_elementwise_reader(schedule, tiled.block):
+            if has_elementwise_reader(schedule, tiled.block):
                 back = schedule.get_consumers(tiled.block)[0]
             else:
                 back = schedule.cache_write(tiled.block, 0, self.reuse_write.scope)
@@ -202,7 +157,7 @@ class MultiLevelTiling(AbstractRule):
             return None
         return tiled
 
-    def _with_packed_reads(self, tiled: _Tiled, operands: tuple[Packing, ...]) -> list[_Tiled]:
+    def _with_packed_reads(self, tiled: Tiled, operands: tuple[Packing, ...]) -> list[Tiled]:
         req = self.pack_reads.req
         if req == "no" or not operands:
             return [tiled]
@@ -211,7 +166,7 @@ class MultiLevelTiling(AbstractRule):
             return [tiled]
         return [packed] if req == "must" else [tiled, packed]
 
-    def _packed(self, tiled: _Tiled, operands: tuple[Packing, ...]) -> _Tiled | None:
+    def _packed(self, tiled: Tiled, operands: tuple[Packing, ...]) -> Tiled | None:
         schedule, level = tiled.schedule, tiled.last(self.pack_reads.level)
         try:
             for operand in operands:
@@ -222,18 +177,6 @@ class MultiLevelTiling(AbstractRule):
         except ScheduleError:
             return None
         return tiled
-
-
-def _divides_poorly(extent: int) -> bool:
-    """Whether a loop is long and no length of a register tile divides it."""
-    return extent > 2 * _PADDED_TO and all(extent % d for d in range(4, 2 * _PADDED_TO + 1))
-
-
-def _has_elementwise_reader(schedule: Schedule, block: Ref) -> bool:
-    """Whether one block alone reads a result, and each element just where it writes."""
-    found = schedule.state.block(str(schedule.value(block)))
-    readers = consumers(schedule.state, found)
-    return len(readers) == 1 and same_point(readers[0], found.writes[0].buffer)
 
 
 RULES.register(MultiLevelTiling.name, MultiLevelTiling)

@@ -11,9 +11,10 @@ from metasched.schedule.state import State
 from metasched.space.generate import drafts
 from metasched.space.postprocs import Rejected
 from metasched.space.rules import AutoInline, MultiLevelTiling
-from metasched.space.rules.multi_level_tiling import TILED, PackReads, Tiles, WriteReuse
+from metasched.space.rules.multi_level_tiling import TILED, PackReads, WriteReuse
 from metasched.space.rules.rule import RULES
 from metasched.space.space import Space
+from metasched.space.tiling import Tiles
 from metasched.target import Target
 from metasched.testing import suite
 from metasched.testing.equivalence import check_equivalent
