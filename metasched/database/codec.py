@@ -303,11 +303,11 @@ def _time(data: _Fields, name: str) -> datetime:
     text = _get(data, name, str)
     try:
         time = datetime.fromisoformat(text)
-    except ValueError:
+        if time.tzinfo is None:
+            raise _Malformed(f"{name} '{text}' has no time zone")
+        return time.astimezone(UTC)
+    except (ValueError, OverflowError):
         raise _Malformed(f"{name} '{text}' is no ISO 8601 time") from None
-    if time.tzinfo is None:
-        raise _Malformed(f"{name} '{text}' has no time zone")
-    return time.astimezone(UTC)
 
 
 def _is_number(value: object) -> bool:

@@ -1,18 +1,20 @@
 """Imports result files (T4) and cache files of Kernel Tuner.
 
 Its kernels are text of their own, so there is no trace to replay and nothing is ever served; times,
-parameters and failures carry over, for comparisons, plots and SQL. Times there are milliseconds.
+parameters, other metrics and failures carry over, for comparisons, plots and SQL. Times there are
+milliseconds.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
 from hashlib import sha256
 from pathlib import Path
 from typing import Any, Final
 
-from metasched.database.records import Scalar, TuningRecord, Workload
+from metasched.database.records import Scalar, TuningRecord, Workload, now
 from metasched.errors import DatabaseError, MetaschedError
 from metasched.interchange.report import (
     ImportReport,
@@ -41,11 +43,17 @@ _STATUS: Final = {
     "RuntimeFailedConfig": Status.RUN_ERROR,
 }
 _TIMERS: Final = {
+    "compilation": "build",
     "compilation_time": "build",
     "compile_time": "build",
     "benchmark_time": "run",
+    "validation": "check",
     "verification_time": "check",
 }
+_OTHER_TIMES: Final = {"timestamp", "strategy_time", "framework_time"}
+_MS_UNITS: Final = {"", "ms", "milliseconds", "miliseconds"}
+"""How the unit of a time is spelled; published files have a slip of the pen."""
+_PARAMETER: Final = "parameter "
 _NO_TRACE: Final = "the kernel itself: its source is not in the file, so no record is served"
 
 
@@ -96,9 +104,9 @@ def _parse_open(text: str) -> Any:
         return parse_json(text + "}}", "the file")
 
 
-def _add(report: ImportReport, path: Path, make: Any) -> None:
+def _add(report: ImportReport, path: Path, make: Callable[[], TuningRecord]) -> None:
     try:
-        record: TuningRecord = make()
+        record = make()
     except (Malformed, MetaschedError) as error:
         report.skipped[f"{error!s:.120}"] += 1
         return
@@ -113,14 +121,28 @@ def _of_result(entry: Any, name: str, report: ImportReport) -> TuningRecord:
     status = _status(data.get("invalidity", "correct"))
     runs = get_list(times.get("runtimes") or [], "runtimes")
     samples = tuple(get_seconds(t, "runtimes", MS) for t in runs)
+    metrics: dict[Any, Any] = {}
     for item in get_list(data.get("measurements", []), "measurements"):
         measured = get_dict(item, "a measurement")
-        if measured.get("name") == "time" and measured.get("unit", "ms") == "ms":
+        if measured.get("name") != "time" or measured.get("unit", "ms") not in _MS_UNITS:
+            metrics[_metric_name(measured)] = measured.get("value")
+        elif status is Status.OK:
             samples = samples or (get_seconds(measured.get("value"), "time", MS),)
-        else:
-            report.lost[f"measurement '{measured.get('name')!s:.40}'"] += 1
-    workload = _workload(name, "a T4 file, which names no kernel, problem size or device")
-    return _record(workload, "unknown device", configuration, status, samples, _timers(times))
+    return _record(
+        _workload(name, "a T4 file, which names no kernel, problem size or device"),
+        "unknown device",
+        status,
+        samples,
+        {**_parameters(configuration), **_metrics(metrics, report)},
+        _timers(times),
+        data.get("timestamp"),
+    )
+
+
+def _metric_name(measured: Mapping[str, Any]) -> str:
+    name = get_text(measured.get("name"), "the name of a measurement")
+    unit = get_text(measured.get("unit", ""), "a unit")
+    return f"{name} {unit}".rstrip()
 
 
 def _of_cached(
@@ -128,14 +150,19 @@ def _of_cached(
 ) -> TuningRecord:
     data = get_dict(entry, "an entry")
     time = data.get("time")
-    status = Status.OK if not isinstance(time, str) else _status(time)
-    series = data.get("times") or ([] if status is not Status.OK else [time])
-    samples = tuple(get_seconds(t, "times", MS) for t in get_list(series, "times"))
-    known = {*names, *_TIMERS, "time", "times", "timestamp", "strategy_time", "framework_time"}
-    for name in data.keys() - known:
-        report.lost[f"metric '{name:.40}'"] += 1
+    status = _status(time) if isinstance(time, str) else Status.OK
+    # What another objective was tuned for may have no time at all.
+    alone = [] if time is None or status is not Status.OK else [time]
+    samples = tuple(
+        get_seconds(t, "times", MS) for t in get_list(data.get("times") or alone, "times")
+    )
+    known = {*names, *_TIMERS, *_OTHER_TIMES, "time", "times"}
     configuration = {name: data[name] for name in sorted(names) if name in data}
-    return _record(workload, device, configuration, status, samples, _timers(data))
+    metrics = {name: data[name] for name in data if name not in known}
+    evidence = {**_parameters(configuration), **_metrics(metrics, report)}
+    return _record(
+        workload, device, status, samples, evidence, _timers(data), data.get("timestamp")
+    )
 
 
 def _status(name: Any) -> Status:
@@ -158,14 +185,18 @@ def _workload(name: str, about: str) -> Workload:
 def _record(
     workload: Workload,
     device: str,
-    configuration: Mapping[str, Any],
     status: Status,
     samples: tuple[float, ...],
+    evidence: dict[str, Scalar],
     timers: dict[str, float],
+    timestamp: Any,
 ) -> TuningRecord:
-    evidence: dict[str, Scalar] = {"imported_from": "kernel_tuner"}
-    evidence |= {f"parameter {get_text(n, 'a name')}": v for n, v in _scalars(configuration)}
-    text = json.dumps(dict(configuration), sort_keys=True, default=str)
+    parameters = {
+        name.removeprefix(_PARAMETER): value
+        for name, value in evidence.items()
+        if name.startswith(_PARAMETER)
+    }
+    text = json.dumps(parameters, sort_keys=True)
     failed = status is not Status.OK
     return TuningRecord(
         workload=workload,
@@ -175,21 +206,43 @@ def _record(
         status=status,
         message=f"{status} in Kernel Tuner" if failed else "",
         samples_s=() if failed else samples,
-        evidence=evidence,
+        evidence={"imported_from": "kernel_tuner", **evidence},
         timers=timers,
+        created_at=_time(timestamp),
     )
 
 
-def _scalars(configuration: Mapping[str, Any]) -> Iterator[tuple[str, Scalar]]:
+def _parameters(configuration: Mapping[str, Any]) -> dict[str, Scalar]:
+    found: dict[str, Scalar] = {}
     for name, value in configuration.items():
-        if isinstance(value, str):
-            yield name, get_text(value, name)
-        elif value is None or isinstance(value, bool | float):
-            yield name, value
-        elif isinstance(value, int) and abs(value) < 2**63:
-            yield name, value
-        else:
+        if not _is_scalar(value):
             raise Malformed(f"parameter '{name:.40}' is no number, text or truth value")
+        found[_PARAMETER + get_text(name, "a name")] = value
+    return found
+
+
+def _metrics(values: Mapping[str, Any], report: ImportReport) -> dict[str, Scalar]:
+    """Keep what is one number, text or truth value; count the rest as lost."""
+    report.lost.update(f"metric '{n:.40}'" for n, v in values.items() if not _is_scalar(v))
+    scalars = {n: v for n, v in values.items() if _is_scalar(v)}
+    return {f"metric {get_text(name, 'a name')}": value for name, value in scalars.items()}
+
+
+def _is_scalar(value: Any) -> bool:
+    if isinstance(value, str):
+        return get_text(value, "a value") == value
+    if isinstance(value, int):
+        return abs(value) < 2**63
+    return value is None or isinstance(value, float)
+
+
+def _time(timestamp: Any) -> datetime:
+    """When it was measured, where that can be read; files without a time zone mean UTC."""
+    try:
+        time = datetime.fromisoformat(timestamp)
+        return (time if time.tzinfo is not None else time.replace(tzinfo=UTC)).astimezone(UTC)
+    except (TypeError, ValueError, OverflowError):
+        return now()
 
 
 def foreign_target(device: str) -> Target:

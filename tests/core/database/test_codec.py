@@ -70,6 +70,7 @@ def test_workload_and_target_are_written_once() -> None:
         (RECORD, "job_id", "nobody", "job_id 'nobody' is of no job in an earlier line"),
         (RECORD, "created_at", "yesterday", "created_at 'yesterday' is no ISO 8601 time"),
         (RECORD, "created_at", "2024-01-01T00:00:00", "has no time zone"),
+        (RECORD, "created_at", "0001-01-01T00:00:00+14:00", "is no ISO 8601 time"),
         (RECORD, "format_version", FORMAT_VERSION + 1, "update metasched"),
         (RECORD, "job_id", [], "is of no job in an earlier line"),
         (RECORD, "format_version", "1", "expected a number from 1 up"),

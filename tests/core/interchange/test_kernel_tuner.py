@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +26,8 @@ CACHE: dict[str, Any] = {
     "cache": {
         "32,row": {
             "block_size_x": 32, "layout": "row", "time": 0.25, "times": [0.2, 0.25, 0.3],
-            "GFLOP/s": 12.5, "compile_time": 400.0, "timestamp": "2024-01-01 00:00:00",
+            "GFLOP/s": 12.5, "powers": [3.0], "compile_time": 400.0,
+            "timestamp": "2024-01-01 00:00:00",
         },
         "64,row": {"block_size_x": 64, "layout": "row", "time": "CompilationFailedConfig"},
         "96,row": {"block_size_x": 96, "layout": "row", "time": "EatenByDog"},
@@ -37,7 +39,7 @@ T4: dict[str, Any] = {
         {
             "timestamp": "2024-01-01", "configuration": {"tile": 4, "unroll": True},
             "objectives": ["time"], "invalidity": "correct", "correctness": 1,
-            "times": {"compilation_time": 300, "runtimes": [1.0, 2.0]},
+            "times": {"compilation_time": 300, "validation": 1, "runtimes": [1.0, 2.0]},
             "measurements": [
                 {"name": "time", "value": 1.5, "unit": "ms"},
                 {"name": "energy", "value": 3, "unit": "J"},
@@ -47,6 +49,8 @@ T4: dict[str, Any] = {
         {"configuration": {"tile": [8]}, "invalidity": "correct"},
     ],
 }  # fmt: skip
+
+NO_SOURCE = "the kernel itself: its source is not in the file, so no record is served"
 
 
 @pytest.fixture
@@ -70,7 +74,9 @@ def test_a_cache_file(write: Callable[[object], Path]) -> None:
     assert (failed.status, failed.samples_s) == (Status.BUILD_ERROR, ())
     assert not fast.is_servable
     assert report.skipped == {"unknown outcome 'EatenByDog'": 1}
-    assert report.lost["metric 'GFLOP/s'"] == 1
+    assert fast.evidence["metric GFLOP/s"] == 12.5
+    assert fast.created_at == datetime(2024, 1, 1, tzinfo=UTC)
+    assert report.lost == {"metric 'powers'": 1, NO_SOURCE: 2}
 
 
 def test_a_cache_file_that_was_left_open(write: Callable[[object], Path]) -> None:
@@ -85,7 +91,39 @@ def test_a_t4_file(write: Callable[[object], Path]) -> None:
     assert fast.evidence["parameter unroll"] is True
     assert failed.status is Status.RUN_ERROR
     assert report.skipped == {"parameter 'tile' is no number, text or truth value": 1}
-    assert report.lost["measurement 'energy'"] == 1
+    assert fast.evidence["metric energy J"] == 3
+    assert fast.timers == {"build": pytest.approx(0.3), "check": pytest.approx(1e-3)}
+    assert report.lost == {NO_SOURCE: 2}
+
+
+def test_a_t4_file_as_they_are_published(write: Callable[[object], Path]) -> None:
+    """Its unit of time is empty or misspelled, and a failure has a word where a time should be."""
+    of = {"configuration": {"tile": 4}, "times": {"compilation": 2.0}}
+    time = {"name": "time", "value": 1.5, "unit": "miliseconds"}
+    failed = {"name": "time", "value": "RuntimeFailedConfig", "unit": ""}
+    fine = {**of, "invalidity": "correct", "measurements": [time]}
+    path = write({"results": [fine, {**of, "invalidity": "runtime", "measurements": [failed]}]})
+    fast, slow = read_t4(path).records
+    assert fast.samples_s == pytest.approx((1.5e-3,))
+    assert (slow.status, slow.samples_s) == (Status.RUN_ERROR, ())
+
+
+def test_a_cache_file_of_another_objective_has_no_times(
+    write: Callable[[object], Path],
+) -> None:
+    entry = {"block_size_x": 32, "layout": "row", "score": -1.5}
+    (record,) = read_cache(write({**CACHE, "cache": {"32,row": entry}})).records
+    assert (record.status, record.samples_s) == (Status.OK, ())
+    assert record.evidence["metric score"] == -1.5
+
+
+@pytest.mark.parametrize("timestamp", [None, 3, "yesterday", "0001-01-01T00:00+14:00"])
+def test_a_time_that_cannot_be_read_is_no_reason_to_lose_the_record(
+    write: Callable[[object], Path], timestamp: object
+) -> None:
+    entry = {"block_size_x": 32, "layout": "row", "time": 0.25, "timestamp": timestamp}
+    (record,) = read_cache(write({**CACHE, "cache": {"32,row": entry}})).records
+    assert record.samples_s == pytest.approx((2.5e-4,))
 
 
 @pytest.mark.parametrize("read", [read_t4, read_cache])
