@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
-from metasched.database.miss import closest_target, closest_workload, explain_miss
+from metasched.database.miss import closest_target, closest_workload, explain_miss, target_fields
 from metasched.database.records import TuningRecord, Workload, steady_winner
 from metasched.database.spelling import parsed
 from metasched.measure.statistics import relative_half_width
@@ -98,20 +98,14 @@ def first_difference(asked: str, found: str) -> tuple[str, str]:
 
 
 def _target(asked: Target, found: Target) -> Iterator[Part]:
-    mine, theirs = asked.to_dict(), found.to_dict()
-    for name in mine:
-        matters = Target.from_dict({**mine, name: _other(mine[name])}).key() != asked.key()
-        yield _part(f"target {name}", _text(mine[name]), _text(theirs[name]), matters=matters)
+    for name, mine, theirs, decides in target_fields(asked, found):
+        yield _part(f"target {name}", _text(mine), _text(theirs), matters=decides)
 
 
-def _other(value: Any) -> Any:
-    if isinstance(value, list):
-        return ["other"]
-    return value + 1 if isinstance(value, int) else f"{value} other"
-
-
-def _text(value: str | int | list[str]) -> str:
-    return " ".join(value) if isinstance(value, list) else str(value)
+def _text(value: Any) -> str:
+    if value is None:
+        return "-"
+    return " ".join(map(str, cast("list[Any]", value))) if isinstance(value, list) else str(value)
 
 
 def _part(name: str, asked: str, found: str, *, matters: bool = True) -> Part:

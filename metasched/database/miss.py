@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from difflib import SequenceMatcher
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from metasched.database.records import Workload
 from metasched.target import Target
+from metasched.target.target import NOT_IN_KEY
 
 if TYPE_CHECKING:
     from metasched.database.database import AbstractDatabase, ProgramOrHash
@@ -97,11 +98,26 @@ def _explain_target(name: str, asked: Target, known: tuple[Target, ...]) -> str:
     )
 
 
+def target_fields(asked: Target, other: Target) -> Iterator[tuple[str, Any, Any, bool]]:
+    """Yield each field of two targets: its name, both values, and whether it decides the key.
+
+    The limits of a GPU are fields of their own; what only one of the two has is None in the other.
+    """
+    mine, theirs = _flat(asked), _flat(other)
+    for name in {**mine, **theirs}:
+        yield name, mine.get(name), theirs.get(name), name not in NOT_IN_KEY
+
+
+def _flat(target: Target) -> dict[str, Any]:
+    fields = target.to_dict()
+    limits = fields.pop("gpu", {})
+    return {**fields, **{f"gpu {name}": value for name, value in limits.items()}}
+
+
 def _differences(asked: Target, other: Target) -> list[str]:
     """Name the fields that decide the key and differ, each with what it is and what was asked."""
-    mine, theirs = asked.to_dict(), other.to_dict()
     return [
-        f"{name} {theirs[name]!r} (asked {mine[name]!r})"
-        for name in mine
-        if Target.from_dict({**mine, name: theirs[name]}).key() != asked.key()
+        f"{name} {theirs!r} (asked {mine!r})"
+        for name, mine, theirs, decides in target_fields(asked, other)
+        if decides and mine != theirs
     ]

@@ -28,6 +28,7 @@ from metasched.interchange.report import (
 )
 from metasched.measure.records import Status
 from metasched.target import Target
+from metasched.target.gpu import OPENCL_LIMITS
 
 MS: Final = 1e-3
 
@@ -249,5 +250,5 @@ def foreign_target(device: str) -> Target:
     """Return the target that stands for a device of which only the name is known."""
     sizes = ("cores", "vector_bits", "vector_registers", "l1_bytes", "l2_bytes", "l3_bytes")
     values = dict.fromkeys((*sizes, "line_bytes"), 1)
-    names = {"kind": "foreign", "arch": device, "model": device, "toolchain": "unknown"}
-    return Target.from_dict({**values, **names, "features": []})
+    names = {"kind": "opencl", "arch": device, "model": device, "toolchain": "kernel_tuner"}
+    return Target.from_dict({**values, **names, "features": [], "gpu": OPENCL_LIMITS.to_dict()})

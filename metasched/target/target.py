@@ -20,7 +20,8 @@ from metasched.target.toolchain import describe_toolchain
 
 KINDS: Final = ("cpu", "cuda", "opencl")
 _EXAMPLES: Final = ("cpu", "cuda:sm_90", "opencl")
-_NOT_IN_KEY = frozenset({"model", "line_bytes", "vector_registers"})
+NOT_IN_KEY = frozenset({"model", "line_bytes", "vector_registers"})
+"""Fields that follow from the others, or do not change which kernels are good."""
 
 
 class TargetFields(TypedDict, total=False):
@@ -151,7 +152,7 @@ class Target:
 
 @lru_cache(maxsize=1024)
 def _key(target: Target) -> str:
-    decisive = {k: v for k, v in target.to_dict().items() if k not in _NOT_IN_KEY}
+    decisive = {k: v for k, v in target.to_dict().items() if k not in NOT_IN_KEY}
     text = json.dumps(decisive, sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 

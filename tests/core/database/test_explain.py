@@ -5,6 +5,7 @@ from dataclasses import replace
 from metasched.database import MemoryDatabase, Workload
 from metasched.database.explain import Explanation
 from metasched.ops import matmul
+from metasched.target import Target
 from metasched.testing.database_records import make_record, make_target
 
 PROGRAM = matmul(m=8, n=16, k=24)
@@ -49,6 +50,27 @@ def test_a_miss_of_the_target_shows_its_fields() -> None:
     assert part(found, "target cores") == ("99", str(make_target().cores), "differs")
     assert part(found, "target model")[2] == "differs, does not matter"
     assert part(found, "target arch")[2] == "same"
+
+
+def test_a_miss_of_a_gpu_shows_its_limits() -> None:
+    gpu = Target("cuda:sm_90")
+    limits = {**gpu.to_dict()["gpu"], "shared_bytes_optin": 1 << 16}
+    smaller = Target.from_dict({**gpu.to_dict(), "gpu": limits})
+    with MemoryDatabase() as database:
+        database.put(make_record(0, workload=OURS, target=smaller))
+        found, line = database.explain(PROGRAM, gpu), database.explain_miss(PROGRAM, gpu)
+    asked = str(gpu.to_dict()["gpu"]["shared_bytes_optin"])
+    assert part(found, "target gpu shared_bytes_optin") == (asked, "65536", "differs")
+    assert part(found, "target gpu warp_size") == ("32", "32", "same")
+    assert f"differs in gpu shared_bytes_optin 65536 (asked {asked});" in line
+
+
+def test_a_miss_of_another_kind_of_target_shows_what_only_one_has() -> None:
+    with MemoryDatabase() as database:
+        database.put(make_record(0, workload=OURS))
+        found = database.explain(PROGRAM, Target("cuda:sm_90"))
+    assert part(found, "target kind") == ("cuda", "cpu", "differs")
+    assert part(found, "target gpu warp_size") == ("32", "-", "differs")
 
 
 def test_a_miss_of_the_workload_shows_the_closest() -> None:
