@@ -38,7 +38,7 @@ def default_tiles(state: State, block: Block, target: Target) -> Tiles:
     reduced = [loop for loop, kind in zip(loops, kinds, strict=True) if kind != "spatial"]
     lanes = max(target.vector_bits // block.writes[0].buffer.dtype.bits, 1)
     vector = spatial[-1]
-    row = _row_loop(block, spatial)
+    row = row_loop(block, spatial)
     bound = {loop.var: it.var for loop, it in zip(loops, block.iters, strict=True)}
     columns, rows = _register_tile(
         _size(vector), 1 if row is None else _size(row), lanes, target.vector_registers
@@ -47,7 +47,7 @@ def default_tiles(state: State, block: Block, target: Target) -> Tiles:
     depth = max(int(_PANEL_SHARE * target.l1_bytes) // (columns * size), 1)
     tiles: dict[str, tuple[int | None, ...]] = {}
     for loop in reversed(reduced):
-        inner = _largest_divisor(_size(loop), depth)
+        inner = largest_divisor(_size(loop), depth)
         tiles[loop.var.name] = (None, inner)
         depth = max(depth // inner, 1)
     wanted, jobs = _JOBS_PER_CORE * target.cores, 1
@@ -70,7 +70,7 @@ def default_tiles(state: State, block: Block, target: Target) -> Tiles:
         across = ceil(_size(vector) / columns)
         if int_value(row.extent) is None:
             most = min(most, _SYMBOLIC_PANEL)
-        panel = _largest_divisor(count, min(most, max(count * jobs * across // wanted, 1)))
+        panel = largest_divisor(count, min(most, max(count * jobs * across // wanted, 1)))
         tiles[row.var.name] = (None, 1, panel, rows)
         jobs *= count // panel
     tiles[vector.var.name] = (None, 1, 1, columns) if jobs < wanted else (1, None, 1, columns)
@@ -81,7 +81,7 @@ def _size(loop: For) -> int:
     return int_value(loop.extent) or _SYMBOLIC
 
 
-def _row_loop(block: Block, spatial: list[For]) -> For | None:
+def row_loop(block: Block, spatial: list[For]) -> For | None:
     """The largest spatial loop, besides the vectorised one, along which an operand is reused."""
     by_var = dict(zip([it.var for it in block.iters if it.kind == "spatial"], spatial, strict=True))
     vector = spatial[-1]
@@ -118,5 +118,5 @@ def _register_tile(width: int, height: int, lanes: int, registers: int) -> tuple
     return found
 
 
-def _largest_divisor(n: int, most: int) -> int:
+def largest_divisor(n: int, most: int) -> int:
     return max(d for d in range(1, min(n, most) + 1) if n % d == 0)

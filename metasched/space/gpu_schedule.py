@@ -4,24 +4,42 @@ from __future__ import annotations
 
 from typing import Final
 
+from metasched.space.gpu_tiles import gpu_tiles
 from metasched.space.postprocs import (
     AbstractPostproc,
     DisallowDynamicLoop,
+    RewriteCooperativeFetch,
+    RewriteParallelVectorizeUnroll,
     RewriteReductionBlock,
     RewriteUnboundBlock,
 )
-from metasched.space.rules import AbstractRule, AutoInline, InlineConstantScalars
-
-_INLINE: Final[tuple[AbstractRule, ...]] = (
-    InlineConstantScalars(),
-    AutoInline(disallow_if_then_else=False, require_injective=False, disallow_op=()),
+from metasched.space.rules import (
+    AbstractRule,
+    AutoInline,
+    CrossThreadReduction,
+    InlineConstantScalars,
+    MultiLevelTilingGpu,
+    ParallelizeVectorizeUnroll,
 )
 
-GPU_ATTEMPTS: Final[tuple[tuple[AbstractRule, ...], ...]] = (_INLINE, ())
+_FIRST: Final[tuple[AbstractRule, ...]] = (InlineConstantScalars(), AutoInline())
+_REST: Final = AutoInline(disallow_if_then_else=False, require_injective=False, disallow_op=())
+_NOTES: Final = ParallelizeVectorizeUnroll(0, 0, unroll_max_steps=(64,))
+_TILING: Final = MultiLevelTilingGpu(fixed=gpu_tiles)
+
+GPU_ATTEMPTS: Final[tuple[tuple[AbstractRule, ...], ...]] = (
+    (*_FIRST, _TILING, _REST, CrossThreadReduction(variants=("fused", "across")), _NOTES),
+    (*_FIRST, _REST, CrossThreadReduction(variants=("across",)), _NOTES),
+    (*_FIRST, _REST),
+    (),
+)
 """Rules to try, the best first; the last holds for every program."""
 
 GPU_FINISH: Final[tuple[AbstractPostproc, ...]] = (
     DisallowDynamicLoop(),
+    RewriteCooperativeFetch(),
     RewriteUnboundBlock(),
+    RewriteParallelVectorizeUnroll(),
     RewriteReductionBlock(),
 )
+"""Postprocessors of GPU schedules, in order."""

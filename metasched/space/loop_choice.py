@@ -102,11 +102,11 @@ def vector_plan(state: State, block: Block, *, most: int, vector_bits: int) -> V
     number of vectors by itself. A loop of symbolic extent is split by one vector.
     """
     store = single_store(block)
-    loops = _inner_loops(state, block)
+    loops = inner_loops(state, block)
     count = _fusible_units(loops)
     if store is None or count is None:
         return None
-    access = _bound(block, store)
+    access = bound_store(block, store)
     inner = loops[-count]
     if _step(access, inner.var) != 1:
         return None
@@ -128,7 +128,7 @@ def vector_plan(state: State, block: Block, *, most: int, vector_bits: int) -> V
     return VectorPlan(count, _split_length(length, most, lanes))
 
 
-def _inner_loops(state: State, block: Block) -> list[For]:
+def inner_loops(state: State, block: Block) -> list[For]:
     """The serial loops around a block that hold nothing else, outermost first."""
     found: list[For] = []
     child: Stmt = block
@@ -152,7 +152,7 @@ def _spatial(block: Block, loop: For) -> bool:
     return loop.var not in reducing_vars(block)
 
 
-def _bound(block: Block, store: Store) -> Store:
+def bound_store(block: Block, store: Store) -> Store:
     """A store with loop variables in place of the block's."""
     values = {it.var: it.binding for it in block.iters}
     return Store(

@@ -9,6 +9,9 @@ from metasched.space.postprocs.postproc import POSTPROCS as POSTPROCS
 from metasched.space.postprocs.postproc import AbstractPostproc as AbstractPostproc
 from metasched.space.postprocs.postproc import Rejected as Rejected
 from metasched.space.postprocs.postproc import postprocess as postprocess
+from metasched.space.postprocs.rewrite_cooperative_fetch import (
+    RewriteCooperativeFetch as RewriteCooperativeFetch,
+)
 from metasched.space.postprocs.rewrite_parallel_vectorize_unroll import (
     RewriteParallelVectorizeUnroll as RewriteParallelVectorizeUnroll,
 )

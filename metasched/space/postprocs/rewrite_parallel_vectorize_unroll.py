@@ -8,10 +8,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar, final
 
-from metasched.ir.stmt import Block, Stmt, annotation
+from metasched.ir.stmt import Block, Stmt
 from metasched.ir.walk import blocks
 from metasched.schedule.schedule import Schedule
 from metasched.space.loop_choice import iterations, nests, parallel_depth, vector_plan
+from metasched.space.notes import take_number
 from metasched.space.postprocs.postproc import POSTPROCS, AbstractPostproc, Rejected
 from metasched.space.rules.parallelize_vectorize_unroll import PARALLEL, UNROLL, VECTORIZE
 from metasched.target import Target
@@ -32,7 +33,9 @@ class RewriteParallelVectorizeUnroll(AbstractPostproc):
 
     def apply(self, schedule: Schedule, target: Target) -> Schedule | Rejected:
         """Take the notes off the root block and carry them out nest by nest."""
-        parallel, vector, unroll = (_take(schedule, key) for key in (PARALLEL, VECTORIZE, UNROLL))
+        parallel, vector, unroll = (
+            take_number(schedule, key) for key in (PARALLEL, VECTORIZE, UNROLL)
+        )
         for number in range(len(nests(schedule.state))):
             if parallel > 1:
                 self._parallelize(schedule, number, parallel, target)
@@ -50,16 +53,6 @@ class RewriteParallelVectorizeUnroll(AbstractPostproc):
             return
         loops = schedule.get_loops(schedule.get_block(_leaves(nest)[0].name))[:depth]
         schedule.parallel(loops[0] if depth == 1 else schedule.fuse(*loops))
-
-
-def _take(schedule: Schedule, key: str) -> int:
-    """Read a note of the root block and remove it; 0 where there is none."""
-    root = schedule.program.root
-    value = annotation(root.annotations, key)
-    if value is None:
-        return 0
-    schedule.unannotate(schedule.get_block(root.name), key)
-    return int(value) if isinstance(value, int | float) else 0
 
 
 def _leaves(nest: Stmt) -> list[Block]:

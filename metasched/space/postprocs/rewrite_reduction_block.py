@@ -21,7 +21,8 @@ class RewriteReductionBlock(AbstractPostproc):
     """Decompose every reduction before its outermost loop that really repeats.
 
     Reduction loops of one iteration are passed over, so that a tile that is reduced in one go
-    starts, runs and ends in registers.
+    starts, runs and ends in registers. Reductions across threads stay whole: the threads combine
+    what each of them has summed up.
     """
 
     name: ClassVar[str] = "rewrite_reduction_block"
@@ -31,6 +32,8 @@ class RewriteReductionBlock(AbstractPostproc):
         names = [b.name for b in schedule.state.tree.blocks.values() if is_reduction(b)]
         for name in names:
             block = schedule.state.block(name)
+            if _is_across_threads(schedule.state, block):
+                continue
             position = _first_reduction(schedule.state, block)
             if position is not None:
                 handle = schedule.get_block(name)
@@ -45,6 +48,11 @@ def _first_reduction(state: State, block: Block) -> int | None:
     if not reducing:
         return len(loops) - 1 if loops else None
     return next((k for k in reducing if int_value(loops[k].extent) != 1), reducing[0])
+
+
+def _is_across_threads(state: State, block: Block) -> bool:
+    loops = state.loops_above(block)
+    return any(loop.kind == "thread" and _reduces(block, loop) for loop in loops)
 
 
 def _reduces(block: Block, loop: For) -> bool:

@@ -3,11 +3,18 @@
 from __future__ import annotations
 
 from metasched.space.rules.add_rfactor import AddRFactor as AddRFactor
+from metasched.space.rules.auto_bind import AutoBind as AutoBind
 from metasched.space.rules.auto_inline import AutoInline as AutoInline
+from metasched.space.rules.cross_thread_reduction import (
+    CrossThreadReduction as CrossThreadReduction,
+)
 from metasched.space.rules.inline_constant_scalars import (
     InlineConstantScalars as InlineConstantScalars,
 )
 from metasched.space.rules.multi_level_tiling import MultiLevelTiling as MultiLevelTiling
+from metasched.space.rules.multi_level_tiling_gpu import (
+    MultiLevelTilingGpu as MultiLevelTilingGpu,
+)
 from metasched.space.rules.parallelize_vectorize_unroll import (
     ParallelizeVectorizeUnroll as ParallelizeVectorizeUnroll,
 )

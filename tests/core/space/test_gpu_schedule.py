@@ -4,6 +4,7 @@ import pytest
 
 from metasched import ops
 from metasched.ir.stmt import For, Program
+from metasched.ir.walk import walk
 from metasched.schedule.replay import replay
 from metasched.space.binding import threads_for
 from metasched.space.default_schedule import default_schedule
@@ -11,9 +12,8 @@ from metasched.space.loop_choice import nests
 from metasched.target import Target
 from metasched.testing import suite
 from metasched.testing.equivalence import check_equivalent
-from tests.core.space.outline import TARGET
 
-GPU = Target.from_dict({**TARGET.to_dict(), "kind": "cuda"})
+GPU = Target("cuda:sm_90")
 
 
 def check_kernels(program: Program) -> None:
@@ -52,3 +52,17 @@ def test_small_nests_take_smaller_blocks_to_reach_every_multiprocessor() -> None
     assert threads_for(1 << 20, 256, 132) == 256
     assert threads_for(132 * 64, 256, 132) == 64
     assert threads_for(100, 256, 132) == 32
+
+
+def test_products_are_tiled_over_threads_with_operands_in_shared_memory() -> None:
+    program = default_schedule(suite.program("GMM-1024"), GPU).program
+    scopes = [buffer.scope for buffer in program.root.allocs]
+    assert sorted(scopes) == ["local", "shared", "shared"]
+    loops = [node for node in walk(program.root) if isinstance(node, For)]
+    assert sum(loop.kind == "vectorized" for loop in loops) == 2, "copies of several elements"
+
+
+def test_a_softmax_is_one_kernel_with_sums_across_threads() -> None:
+    schedule = default_schedule(suite.program("SFM"), GPU)
+    assert len(nests(schedule.state)) == 1
+    assert {b.scope for b in schedule.program.root.allocs} == {"shared"}

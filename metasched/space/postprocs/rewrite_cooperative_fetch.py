@@ -1,0 +1,78 @@
+"""rewrite_cooperative_fetch: the threads of a block fill a copy in shared memory together."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import gcd
+from typing import ClassVar, final
+
+from metasched.ir.expr import int_value
+from metasched.ir.stmt import Block, For, annotation
+from metasched.ir.walk import expr_loads, free_vars
+from metasched.schedule.schedule import Schedule
+from metasched.space.binding import thread_extents
+from metasched.space.loop_choice import bound_store, inner_loops
+from metasched.space.patterns import has_condition, single_store, stride
+from metasched.space.postprocs.postproc import POSTPROCS, AbstractPostproc, Rejected
+from metasched.space.rules.multi_level_tiling_gpu import FETCH
+from metasched.target import Target
+from metasched.trace.instruction import Ref
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class RewriteCooperativeFetch(AbstractPostproc):
+    """Share the iterations of noted copies among threads, several neighbouring elements to each."""
+
+    name: ClassVar[str] = "rewrite_cooperative_fetch"
+
+    def apply(self, schedule: Schedule, target: Target) -> Schedule | Rejected:
+        """Take the note off each copy and bind its loops."""
+        for name in [block.name for block in schedule.state.tree.blocks.values()]:
+            note = annotation(schedule.state.block(name).annotations, FETCH)
+            if isinstance(note, int | float):
+                block = schedule.get_block(name)
+                schedule.unannotate(block, FETCH)
+                _share(schedule, block, int(note))
+        return schedule
+
+
+def _share(schedule: Schedule, block: Ref, length: int) -> None:
+    state = schedule.state
+    found = state.block(str(schedule.value(block)))
+    own = inner_loops(state, found)
+    if not own:
+        return
+    threads = thread_extents(state, found)
+    width = _vector(found, own, length)
+    handles = schedule.get_loops(block)[-len(own) :]
+    fused = handles[0] if len(handles) == 1 else schedule.fuse(*handles)
+    if width > 1:
+        fused, lanes = schedule.split(fused, (None, width))
+        schedule.vectorize(lanes)
+    parts = schedule.split(fused, (None, *threads.values()))
+    for loop, axis in zip(parts[1:], threads, strict=True):
+        schedule.bind(loop, axis)
+
+
+def _vector(block: Block, own: list[For], length: int) -> int:
+    """How many neighbouring elements each thread copies at a time.
+
+    They must lie side by side in both buffers, and no vector may go past the end of a row.
+    """
+    store = single_store(block)
+    rows = [loop for loop in own if int_value(loop.extent) != 1]
+    if store is None or not rows or has_condition(block):
+        return 1
+    if rows[-1].var in free_vars(block.predicate):
+        return 1
+    width = gcd(length, int_value(rows[-1].extent) or 1)
+    bound = bound_store(block, store)
+    for access in (bound, *expr_loads(bound.value)):
+        step = stride(access, rows[-1].var)
+        if step is None or int_value(step) != 1:
+            return 1
+    return width
+
+
+POSTPROCS.register(RewriteCooperativeFetch.name, RewriteCooperativeFetch)
