@@ -123,9 +123,7 @@ def _across(schedule: Schedule, number: int, depth: int, how: Threads) -> None:
 
 
 def _threads_of(schedule: Schedule, found: Block, block: Ref) -> Ref:
-    """One loop, innermost, for the iterations of a block that threads share: the terms of a sum,
-    or the elements of a result.
-    """
+    """One innermost loop for what threads share: the terms of a sum, or elements of a result."""
     own = inner_loops(schedule.state, found)
     reducing = reducing_vars(found)
     shared = [loop for loop in own if (loop.var in reducing) == is_reduction(found)]

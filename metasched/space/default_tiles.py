@@ -119,4 +119,5 @@ def _register_tile(width: int, height: int, lanes: int, registers: int) -> tuple
 
 
 def largest_divisor(n: int, most: int) -> int:
+    """The largest divisor of a number up to a limit."""
     return max(d for d in range(1, min(n, most) + 1) if n % d == 0)
