@@ -105,6 +105,8 @@ class Job:
         self._scheduler = scheduler
         self._observe = observe
         self._start = workers.now()
+        for task in self.tasks:
+            task.tuner.background = not workers.shares_cores
         self._building: dict[int, _Pending] = {}
         self._running: dict[int, _Pending] = {}
         self._unwritten: list[TuningRecord] = []
@@ -216,7 +218,7 @@ class Job:
 
     def _handle(self, results: Iterable[AnyResult]) -> None:
         """Take results in; they are on record before anybody is told, who may well raise."""
-        touched: list[Task] = []
+        touched: dict[int, Task] = {}
         for result in results:
             waiting = self._building if isinstance(result, BuildResult) else self._running
             pending = waiting.pop(result.candidate_id, None)
@@ -226,9 +228,9 @@ class Job:
                 self._built(pending, result)
             elif isinstance(result, RunResult):
                 self._ran(pending, result)
-            touched.append(pending.task)
+            touched[id(pending.task)] = pending.task
         self._write()
-        for task in touched:
+        for task in touched.values():
             self._observe(self.progress(task))
 
     def _submit_build(

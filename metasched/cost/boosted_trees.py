@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, replace
 from importlib import import_module
 from typing import Any, final
@@ -22,6 +23,7 @@ from metasched.cost.model import (
     FeatureLayout,
     Features,
     Floats,
+    Learning,
     Sample,
     predict_samples,
     read_model,
@@ -29,6 +31,8 @@ from metasched.cost.model import (
 )
 from metasched.cost.pool import decode, encode, merge
 
+_TRAINER = ThreadPoolExecutor(1, thread_name_prefix="cost-model")
+"""The one thread that trains; trees are grown outside the interpreter's lock."""
 _MAX_RESIDUAL = 6.0
 """Bound of ``|r|``: the prior is never corrected by more than a factor of 400."""
 _FAILED_FACTOR = 4.0
@@ -126,8 +130,12 @@ class BoostedTrees(AbstractCostModel):
 
     def update(self, results: Sequence[Sample]) -> Accuracy | None:
         """Judge the model on the new results, then train it on all that are kept."""
+        return self.begin(results)()
+
+    def begin(self, results: Sequence[Sample]) -> Learning:
+        """Judge the model on the new results, and train one beside it on all that are kept."""
         if not results:
-            return None
+            return lambda: None
         timed = [sample for sample in results if sample.time_s is not None]
         self._accuracy = judge(
             [sample.task for sample in timed],
@@ -136,9 +144,15 @@ class BoostedTrees(AbstractCostModel):
         )
         self._samples = _kept([*self._samples, *results], self._options.samples)
         batch = make_batch(self._samples, self._options.fast_weight)
-        if batch is not None:
-            self._booster = fit(batch, self._options, self._seed, self._base)
-        return self._accuracy
+        if batch is None:
+            return lambda: self._accuracy
+        fitted = _TRAINER.submit(fit, batch, self._options, self._seed, self._base)
+
+        def take_over() -> Accuracy | None:
+            self._booster = fitted.result()
+            return self._accuracy
+
+        return take_over
 
     def save(self, stored: str | None = None) -> str:
         """The samples of this job and of the pool, versions, and the last accuracy."""

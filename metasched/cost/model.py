@@ -57,6 +57,10 @@ class Sample:
     time_s: float | None
 
 
+Learning: TypeAlias = Callable[[], Accuracy | None]
+"""Ends a training: waits for it and takes it over."""
+
+
 class AbstractCostModel(ABC):
     """Predicts how long candidates take, without running them.
 
@@ -86,6 +90,14 @@ class AbstractCostModel(ABC):
     @abstractmethod
     def update(self, results: Sequence[Sample]) -> Accuracy | None:
         """Learn from new results; return how well they were predicted before, if that is known."""
+
+    def begin(self, results: Sequence[Sample]) -> Learning:
+        """Begin to learn, on a thread of one's own where that pays.
+
+        Until the returned function is called ``predict`` answers as before; nothing else may be
+        called meanwhile. Calling it does what ``update`` would have done.
+        """
+        return lambda: self.update(results)
 
     @abstractmethod
     def save(self, stored: str | None = None) -> str:

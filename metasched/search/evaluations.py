@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from typing import final
+from dataclasses import dataclass
+from typing import TypeVar, final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from metasched.search.population import Book, Population
 from metasched.search.problem import AbstractEvaluation, Bools, Floats, Ints
+
+_T = TypeVar("_T", bound=np.generic)
 
 _MOST = 16384
 """Candidates remembered in all: about 10 MB for each store of the program."""
@@ -35,11 +38,13 @@ class Evaluations:
         codes = Population(owner, rows, np.zeros(len(rows))).codes()
         unique, first, inverse = np.unique(codes, return_index=True, return_inverse=True)
         known = self._known.pop(number, None)
-        new = np.ones(len(unique), np.bool_) if known is None else ~np.isin(unique, known.codes)
+        new = np.ones(len(unique), np.bool_) if known is None else ~known.holds(unique)
         if new.any():
             found = self._book[number].evaluate(rows[first[new]])
-            fresh = _Known(unique[new], found.features, found.prior_s, found.valid)
-            known = fresh if known is None else known.joined(fresh)
+            if known is None:
+                known = _Known(unique, found)
+            else:
+                known.add(unique[new], found)
         assert known is not None
         self._known[number] = known
         self._forget()
@@ -50,32 +55,53 @@ class Evaluations:
             self._known.pop(next(iter(self._known)))
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class _Taken:
+    features: NDArray[np.float32]
+    prior_s: Floats
+    valid: Bools
+
+
 @final
 class _Known:
-    """Evaluations of one structure, in ascending order of the candidates' codes."""
+    """Evaluations of one structure in arrays that double when they are full."""
 
-    def __init__(
-        self,
-        codes: NDArray[np.uint64],
-        features: NDArray[np.float32],
-        prior_s: Floats,
-        valid: Bools,
-    ) -> None:
-        self.codes, self.features, self.prior_s, self.valid = codes, features, prior_s, valid
+    def __init__(self, codes: NDArray[np.uint64], found: AbstractEvaluation) -> None:
+        self._codes = codes  # ascending
+        self._at = np.arange(len(codes))  # where each of them is in the arrays below
+        self._features, self._prior_s, self._valid = found.features, found.prior_s, found.valid
 
     def __len__(self) -> int:
-        return len(self.codes)
+        return len(self._codes)
 
-    def joined(self, other: _Known) -> _Known:
-        codes = np.concatenate([self.codes, other.codes])
-        order = np.argsort(codes)
-        return _Known(
-            codes[order],
-            np.concatenate([self.features, other.features])[order],
-            np.concatenate([self.prior_s, other.prior_s])[order],
-            np.concatenate([self.valid, other.valid])[order],
-        )
+    def holds(self, codes: NDArray[np.uint64]) -> Bools:
+        """Which of ascending codes are known."""
+        place = np.minimum(np.searchsorted(self._codes, codes), len(self._codes) - 1)
+        return self._codes[place] == codes
 
-    def take(self, codes: NDArray[np.uint64], inverse: Ints) -> _Known:
-        at = np.searchsorted(self.codes, codes)[inverse]
-        return _Known(self.codes[at], self.features[at], self.prior_s[at], self.valid[at])
+    def add(self, codes: NDArray[np.uint64], found: AbstractEvaluation) -> None:
+        """Take in evaluations of codes that are not known yet."""
+        begin, end = len(self), len(self) + len(codes)
+        self._features = _stored(self._features, found.features, begin)
+        self._prior_s = _stored(self._prior_s, found.prior_s, begin)
+        self._valid = _stored(self._valid, found.valid, begin)
+        joined = np.concatenate([self._codes, codes])
+        order = np.argsort(joined, kind="stable")
+        self._codes = joined[order]
+        self._at = np.concatenate([self._at, np.arange(begin, end)])[order]
+
+    def take(self, codes: NDArray[np.uint64], inverse: Ints) -> _Taken:
+        """Evaluations of known codes, one for each entry of ``inverse``."""
+        at = self._at[np.searchsorted(self._codes, codes)][inverse]
+        return _Taken(self._features[at], self._prior_s[at], self._valid[at])
+
+
+def _stored(room: NDArray[_T], new: NDArray[_T], begin: int) -> NDArray[_T]:
+    """``room`` with ``new`` from ``begin`` on, moved to larger room when it does not fit."""
+    end = begin + len(new)
+    if end > len(room):
+        larger = np.empty((max(end, 2 * len(room)), *room.shape[1:]), room.dtype)
+        larger[:begin] = room[:begin]
+        room = larger
+    room[begin:end] = new
+    return room

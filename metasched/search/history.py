@@ -34,6 +34,7 @@ class History:
     def __init__(self, book: Book) -> None:
         self.book = book
         self.measured: list[Measured] = []
+        self._log_s: list[float] = []  # of what is measured, as far as it was asked for
         self._seen: set[int] = set()
         self._sorted: NDArray[np.uint64] | None = None
 
@@ -67,9 +68,11 @@ class History:
 
     def best(self, count: int) -> Population:
         """The fastest measured candidates, best first, with measured log-seconds as scores."""
-        timed = [m for m in self.measured if m.time_s is not None]
-        timed.sort(key=lambda m: m.log_s)
-        return join([_single(m) for m in timed[:count]])
+        log_s = self._log_s
+        for item in self.measured[len(log_s) :]:
+            log_s.append(item.log_s)
+        ranked = np.argsort(np.array(log_s), kind="stable")[:count].tolist()
+        return join([_single(self.measured[i]) for i in ranked if log_s[i] < math.inf])
 
 
 def _single(measured: Measured) -> Population:

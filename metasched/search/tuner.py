@@ -16,7 +16,7 @@ from typing import final
 import numpy as np
 
 from metasched.cost.accuracy import Accuracy
-from metasched.cost.model import AbstractCostModel, predict_samples
+from metasched.cost.model import AbstractCostModel, Learning, Sample, predict_samples
 from metasched.errors import UsageError
 from metasched.search.history import History, Measured
 from metasched.search.population import Book
@@ -37,7 +37,7 @@ class TunerOptions:
         batch: Picks per run of the strategy; they are handed out one ask after another.
         train_after: New results before the model is trained again,
         train_share: or this share of those it was trained on, whichever is more,
-        train_most: but never more than this.
+        train_most: but never more than this, or twice what one `ask` is for.
         warm: How many known results the model is trained on at the start, the fastest ones.
     """
 
@@ -64,6 +64,9 @@ class Tuner:
     Attributes:
         end: Why no more candidates come, empty while they may.
         accuracy: How well the model ordered new results before training on them, over time.
+        background: Train on a thread of its own while candidates of the model before are handed
+            out: each `ask` takes over what the one before it began. For callers that lose more by
+            waiting than by a model that is one `ask` old. Proposals depend on it, not on its speed.
     """
 
     def __init__(
@@ -92,8 +95,10 @@ class Tuner:
         self._best: tuple[Candidate, float] | None = None
         self._asked = self._trained = 0
         self._offset = 0.0
+        self._training: tuple[Learning, list[Measured], list[Sample]] | None = None
         self.end = ""
         self.accuracy: list[Accuracy] = []
+        self.background = False
         self._start_from(known)
 
     @property
@@ -136,8 +141,10 @@ class Tuner:
 
     def learn_rest(self) -> None:
         """Train the model on the results that no further `ask` will train it on."""
+        self._adopt()
         if self._results:
             self._train()
+            self._adopt()
 
     def tell(self, results: Sequence[Result]) -> None:
         """Report what became of candidates, in any order; cheap, the model is trained by `ask`.
@@ -196,9 +203,12 @@ class Tuner:
     def _train_if_due(self, asked: int) -> None:
         options = self._options
         due = max(options.train_after, options.train_share * self._trained)
+        self._adopt()
         # Who asks for many at once has many workers, whose results come faster than trees grow.
-        if len(self._results) >= min(due, max(options.train_most, asked)):
+        if len(self._results) >= min(due, max(options.train_most, 2 * asked)):
             self._train()
+            if not self.background:
+                self._adopt()
 
     def _train(self) -> None:
         # Results come in the order in which runs happen to end; the model must not depend on it.
@@ -207,14 +217,22 @@ class Tuner:
         for item in new:
             self._context.history.add(item.owner, item.row, item.time_s)
         self._learn(new)
-        self._queue.clear()
 
     def _learn(self, new: list[Measured]) -> None:
+        """Begin to train; `_adopt` takes over what comes of it."""
         samples = training_samples(self._context.book, new, self._task)
-        card = self._model.update(samples)
+        self._training = self._model.begin(samples), new, samples
+        self._trained += len(new)
+
+    def _adopt(self) -> None:
+        """Wait for the training that was begun, and judge candidates by it from now on."""
+        if self._training is None:
+            return
+        (learning, new, samples), self._training = self._training, None
+        card = learning()
         if card is not None:
             self.accuracy.append(card)
-        self._trained += len(new)
+        self._queue.clear()
         measured = np.array([item.log_s for item in new])
         timed = np.isfinite(measured)
         if timed.any():
@@ -231,6 +249,7 @@ class Tuner:
         fastest = sorted(context.history.measured, key=lambda m: m.log_s)[: self._options.warm]
         if fastest:
             self._learn(fastest)
+            self._adopt()
 
     def _check(self, results: Sequence[Result]) -> None:
         ids = [result.id for result in results]

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import pytest
 
+from metasched.cost.accuracy import Accuracy
 from metasched.cost.baselines import AnalyticModel
 from metasched.cost.boosted_trees import BoostedTrees
-from metasched.cost.model import AbstractCostModel
+from metasched.cost.model import AbstractCostModel, Features, Floats, Learning, Sample
 from metasched.errors import UsageError
 from metasched.search.records import Candidate, Known, Outcome, Result
 from metasched.search.strategies import STRATEGIES, AbstractStrategy, StrategySettings
@@ -248,3 +249,60 @@ def test_a_silent_strategy_cannot_hang_the_search() -> None:
     tuner = tuner_for(FakeSpace(), Silent())
     assert tuner.ask(4) == ()
     assert tuner.end == "the strategy proposed nothing 8 times in a row"
+
+
+class _Noting(AbstractCostModel):
+    """The analytic prior, noting when training begins and when it is taken over."""
+
+    def __init__(self) -> None:
+        self._inner = AnalyticModel(LAYOUT)
+        self.events: list[str] = []
+
+    def predict(self, features: Features, prior_s: Floats) -> Floats:
+        return self._inner.predict(features, prior_s)
+
+    def update(self, results: Sequence[Sample]) -> Accuracy | None:
+        self.events.append(f"take over {len(results)}")
+        return None
+
+    def begin(self, results: Sequence[Sample]) -> Learning:
+        self.events.append(f"begin {len(results)}")
+        return super().begin(results)
+
+    def save(self, stored: str | None = None) -> str:
+        return self._inner.save(stored)
+
+    def load(self, text: str) -> None:
+        self._inner.load(text)
+
+
+def test_training_in_the_background_is_taken_over_one_ask_later() -> None:
+    model = _Noting()
+    tuner = tuner_for(FakeSpace(), model=model)
+    tuner.background = True
+    tuner.tell(measure(tuner.ask(16)))
+    assert model.events == []
+    tuner.tell(measure(tuner.ask(4)))
+    assert model.events == ["begin 16"]
+    tuner.ask(4)
+    assert model.events == ["begin 16", "take over 16"]
+    tuner.learn_rest()
+    assert model.events[2:] == ["begin 4", "take over 4"]
+
+
+def test_training_in_the_background_repeats_bit_for_bit() -> None:
+    def run() -> list[tuple[object, ...]]:
+        tuner = tuner_for(FakeSpace())
+        tuner.background = True
+        return [identity(c) for c in drive(tuner, 64)]
+
+    assert run() == run()
+
+
+def test_who_asks_for_many_trains_no_more_often_than_asking() -> None:
+    model = _Noting()
+    tuner = tuner_for(FakeSpace(), model=model)
+    for _ in range(6):
+        tuner.tell(measure(tuner.ask(40)))
+    assert model.events[0] == "begin 40"
+    assert all(int(event.split()[-1]) >= 40 for event in model.events)
