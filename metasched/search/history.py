@@ -71,8 +71,8 @@ class History:
         log_s = self._log_s
         for item in self.measured[len(log_s) :]:
             log_s.append(item.log_s)
-        ranked = np.argsort(np.array(log_s), kind="stable")[:count].tolist()
-        return join([_single(self.measured[i]) for i in ranked if log_s[i] < math.inf])
+        ranked = np.argsort(np.array(log_s), kind="stable")[:count]
+        return join([_single(self.measured[int(i)]) for i in ranked if log_s[i] < math.inf])
 
 
 def _single(measured: Measured) -> Population:
