@@ -9,10 +9,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 from metasched.analysis.flops import flops
+from metasched.compiling import Kernel
 from metasched.cost.machine import Machine, machine_of
 from metasched.cost.model import COST_MODELS, AbstractCostModel
 from metasched.database import AbstractDatabase, TuningRecord, Workload, open_database
 from metasched.errors import TraceError, UsageError, suggest
+from metasched.instant import instant
 from metasched.ir.expr import int_value
 from metasched.ir.hash import structural_hash
 from metasched.ir.stmt import Program
@@ -52,6 +54,8 @@ class TuneResult:
         seconds: wall clock of the whole job.
         phases: seconds by phase: propose (this process), build, check, run, final (workers).
         ended: why the search ended before its budget, else empty.
+        kernel: of ``trials=0``: the candidate that the saved model expects to be fastest, compiled
+            and neither run nor checked.
     """
 
     program: Program
@@ -66,6 +70,7 @@ class TuneResult:
     seconds: float
     phases: Mapping[str, float]
     ended: str
+    kernel: Kernel | None = None
 
     @property
     def best_s(self) -> float | None:
@@ -103,7 +108,9 @@ def tune(
         target: what to tune for; "cpu" is this host.
         database: URL of the tuning database, or an open one.
         trials: candidates in all, those that the database holds from earlier jobs included, so the
-            same call resumes an interrupted job and measures nothing twice.
+            same call resumes an interrupted job and measures nothing twice. With 0 nothing is
+            measured: candidates are ranked by the cost model that the database keeps of the
+            target, and the best is compiled (`TuneResult.kernel`).
         seconds: wall clock after which nothing new is proposed.
         seed: seed of the search and of the inputs.
         space: the search space; the default of the target when None.
@@ -119,12 +126,14 @@ def tune(
         One result for a single program, else a tuple in the order given.
 
     Raises:
-        UsageError: an argument is wrong; nothing was started.
+        UsageError: an argument is wrong, or there is no saved model for ``trials=0``; nothing was
+            started.
         MeasureError: the unscheduled program itself cannot be built or run.
         KeyboardInterrupt: on Ctrl-C, with everything measured so far in the database.
     """
     began = time.perf_counter()
-    check_budget(trials, seconds)
+    if trials:
+        check_budget(trials, seconds)
     programs = _programs(program)
     goal = Target.parse(target)
     chosen = space or Space.default(goal.kind)
@@ -134,6 +143,9 @@ def tune(
     settings = {"trials": trials, "seconds": seconds, "seed": seed, "strategy": strategy}
     phases: Mapping[str, float] = {}
     try:
+        if not trials:
+            unmeasured = tuple(_unmeasured(p, setup, opened) for p, _ in programs)
+            return unmeasured[0] if isinstance(program, Program) else unmeasured
         tasks = [_task(p, weight, setup, opened) for p, weight in programs]
         if sum(task.trials for task in tasks) < trials:
             with _workers(workers, goal) as pool, _observer(progress, goal) as observe:
@@ -242,6 +254,22 @@ def _task(program: Program, weight: float, setup: _Setup, database: AbstractData
         resumed=len(measured),
         hashes={key for r in measured for key in (r.program_hash, r.source_hash) if key},
     )
+
+
+def _unmeasured(program: Program, setup: _Setup, database: AbstractDatabase) -> TuneResult:
+    """What the saved model alone says of a program."""
+    began = time.perf_counter()
+    if not isinstance(setup.model, str):
+        raise UsageError("trials=0 ranks by a saved cost model; give model= by its name")
+    kernel = instant(
+        program, setup.target, database, setup.space,
+        model=setup.model, strategy=setup.strategy, seed=setup.seed,
+    )  # fmt: skip
+    return TuneResult(
+        program, database.best(Workload.from_program(program).hash, setup.target), None, 0, 0,
+        {}, {}, (), flops(program), time.perf_counter() - began, {},
+        "nothing was measured, as trials=0 asks for", kernel,
+    )  # fmt: skip
 
 
 def _model(setup: _Setup, database: AbstractDatabase) -> AbstractCostModel:

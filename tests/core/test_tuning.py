@@ -248,7 +248,7 @@ def test_wrong_arguments_are_refused_before_anything_starts(pool: LocalWorkers) 
     x = te.placeholder((n,), "float32", name="x")
     symbolic = te.program([x, te.compute((n,), lambda i: x[i] + 1.0, name="y")], name="any_size")
     cases: list[tuple[object, dict[str, object], str]] = [
-        (program, {"trials": 0}, "trials=0 is given, expected at least 1"),
+        (program, {"trials": -1}, "trials=-1 is given, expected at least 1"),
         (program, {"seconds": 0.0}, "seconds=0.0 is given, expected more than 0"),
         (program, {"workers": "lokal"}, "unknown workers 'lokal'.*local"),
         (program, {"strategy": "evolution"}, "evolution.*evolutionary"),

@@ -23,7 +23,8 @@ if TYPE_CHECKING:
     "--trials",
     default=64,
     show_default=True,
-    help="Candidates to measure in all; those on record from before count.",
+    help="Candidates to measure in all; those on record from before count. 0 measures nothing and "
+    "compiles what the saved cost model expects to be fastest.",
 )
 @click.option("--seconds", type=float, help="Propose nothing after this wall clock.")
 @options.database
@@ -59,6 +60,8 @@ def tune(
 
     program, goal = load_program(op, pairs), Target(target)
     find_toolchain()
+    if not trials:
+        options.require_file(url)
     try:
         result = run(
             program,
@@ -81,7 +84,7 @@ def tune(
         options.print_json(call | result_json(result, peaks))
     else:
         click.echo(_report(result, peaks, " ".join((op, *pairs)), url))
-    return 0 if result.best is not None else 1
+    return 0 if result.best is not None or result.kernel is not None else 1
 
 
 def result_json(result: TuneResult, peaks: Mapping[str, float]) -> dict[str, Any]:
@@ -106,6 +109,7 @@ def result_json(result: TuneResult, peaks: Mapping[str, float]) -> dict[str, Any
         "phases_s": dict(result.phases),
         "seconds": result.seconds,
         "ended": result.ended,
+        "kernel": result.kernel.artefact.source_hash if result.kernel else None,
         "interrupted": False,
     }
 
@@ -123,6 +127,8 @@ def _report(result: TuneResult, peaks: Mapping[str, float], call: str, url: str)
             figures.ratio(speedup),
         )
 
+    if result.kernel is not None:
+        return "\n".join(_report_unmeasured(result, url))
     header = (result.program.name, "us", "GFLOP/s", "of peak", "speed-up")
     rows = [row("untuned", result.baseline_s, 1.0 if result.baseline_s else None)]
     rows.append(row("best", result.best_s, result.speedup))
@@ -141,6 +147,16 @@ def _report(result: TuneResult, peaks: Mapping[str, float], call: str, url: str)
         lines.append(f"use it:  kernel = ms.compile(program, database='{url}')")
         lines.append(f"see it:  metasched query {call} --db {url} --source")
     return "\n".join(lines)
+
+
+def _report_unmeasured(result: TuneResult, url: str) -> list[str]:
+    known = f", the best on record takes {figures.microseconds(result.best_s)} us"
+    return [
+        f"{result.program.name}: compiled what the cost model expects to be fastest in "
+        f"{figures.seconds(result.seconds)}; nothing was run or checked"
+        + (known if result.best is not None else ""),
+        f"use it:  kernel = ms.tune(program, database='{url}', trials=0).kernel",
+    ]
 
 
 def _reasons(reasons: Mapping[str, int], most: int = 3) -> list[str]:

@@ -49,7 +49,8 @@ def test_programs_and_targets(
     ("arguments", "message"),
     [
         (("tun",), "unknown command 'tun'; did you mean 'tune'?"),
-        (("tune", *MATMUL, "--trials", "0"), "trials=0 is given, expected at least 1"),
+        (("tune", *MATMUL, "--trials", "-1"), "trials=-1 is given, expected at least 1"),
+        (("tune", *MATMUL, "--trials", "0"), "no database 'metasched.db'; tune first"),
         (("tune", *MATMUL, "--trials", "many"), "'many' is not a valid integer"),
         (("tune", *MATMUL, "--seconds", "-1"), "seconds=-1.0 is given, expected more than 0"),
         (("tune", *MATMUL, "--strategy", "evolutonary"), "did you mean 'evolutionary'?"),
