@@ -11,7 +11,10 @@ from metasched.cli import options
 
 if TYPE_CHECKING:
     from metasched.database import TuningRecord
-    from metasched.database.explain import Explanation
+    from metasched.database.explain import Explanation, Part
+
+_WORDS = 4
+"""Names beyond so many are a list, such as the features of a processor."""
 
 
 @click.command()
@@ -71,10 +74,30 @@ def _explain(found: Explanation, as_json: bool) -> int:
     if as_json:
         options.print_json(found.to_dict())
     else:
-        click.echo(found.summary)
-        rows = [(part.name, part.asked, part.found, part.verdict) for part in found.parts]
-        click.echo(figures.table(("part", "asked", "on record", ""), rows))
+        width = max((len(part.name) for part in found.parts), default=0)
+        lines = [f"{part.name:{width}}  {_answer(part)}" for part in found.parts]
+        click.echo("\n".join((found.summary, *lines)))
     return 0 if found.is_hit else 1
+
+
+def _answer(part: Part) -> str:
+    """A part that is the same is said once; of lists of names, what only one of the two has."""
+    if part.verdict == "same":
+        return part.asked
+    if not part.asked:
+        return f"{part.found} ({part.verdict})" if part.verdict else part.found
+    asked, found = part.asked, part.found
+    if _is_list(asked) or _is_list(found):
+        asked, found = _only_in(asked, found), _only_in(found, asked)
+    return f"{part.verdict}: {found} on record, {asked} asked"
+
+
+def _is_list(text: str) -> bool:
+    return len(text.split()) > _WORDS and text.replace(" ", "").replace("_", "").isalnum()
+
+
+def _only_in(text: str, other: str) -> str:
+    return " ".join(word for word in text.split() if word not in other.split()) or "nothing more"
 
 
 def record_json(record: TuningRecord, work: float) -> dict[str, Any]:

@@ -18,7 +18,9 @@ def test_a_hit_and_a_miss_are_explained(cli: Cli) -> None:
     hit = cli(*WORDS, "k=8", "--explain")
     assert hit.status == 0
     assert "hit: candidate program-1 of 'matmul'" in hit.out
-    assert "1 of 1 servable, 1 in all" in hit.out
+    lines = [line.split(maxsplit=1) for line in hit.out.splitlines()]
+    assert ["place", "1 of 1 servable, 1 in all (the fastest)"] in lines
+    assert ["name", "matmul"] in lines
     miss = cli(*WORDS, "k=16", "--explain", "--json")
     assert miss.status == 1
     found = json.loads(miss.out)
@@ -29,6 +31,16 @@ def test_a_hit_and_a_miss_are_explained(cli: Cli) -> None:
         "found": "in float32(8, 8)",
         "verdict": "differs",
     } in found["parts"]
+
+
+def test_of_lists_only_what_differs_is_said(cli: Cli) -> None:
+    workload = Workload.from_program(matmul(m=8, n=8, k=8))
+    here = Target("cpu")
+    other = Target("cpu", features=(*here.features[1:], "made_up"), vector_bits=here.vector_bits)
+    with open_database("sqlite:///metasched.db") as database:
+        database.put(make_record(1, workload=workload, target=other))
+    out = cli(*WORDS, "k=8", "--explain").out
+    assert f" differs: made_up on record, {here.features[0]} asked\n" in out
 
 
 def test_a_snapshot_is_written_and_looked_up(cli: Cli) -> None:
