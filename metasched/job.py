@@ -20,6 +20,8 @@ from typing import Final
 from metasched.build import BUILD_CANDIDATE, BUILD_REFERENCE
 from metasched.build import Candidate as BuildPayload
 from metasched.database import AbstractDatabase, JobStatus, TuningRecord
+from metasched.database.evidence import evidence_of
+from metasched.database.records import Scalar
 from metasched.errors import MeasureError, UsageError
 from metasched.measure.records import (
     AnyResult,
@@ -34,7 +36,6 @@ from metasched.measure.records import (
     RunResult,
     Status,
 )
-from metasched.measure.statistics import relative_half_width
 from metasched.measure.workers import AbstractWorkers
 from metasched.search.budget import AbstractTaskScheduler
 from metasched.search.records import Candidate, Outcome, Result
@@ -345,17 +346,15 @@ class Job:
         if not trace and pending.candidate is not None:
             trace = pending.candidate.trace.to_json()
         timers = {"queue": build.queue_s, "build": build.build_s}
-        evidence: dict[str, str | int | float | bool | None] = {}
+        evidence: dict[str, Scalar] = {}
         if run is not None:
             timers |= {"load": run.load_s, "check": run.check_s, "run": run.run_s}
-            evidence = {
-                "reference_hash": task.reference.source_hash if task.reference else None,
-                "seed": self._seed,
-                "tolerance": run.tolerance,
-                "max_error": run.max_error,
-                "toolchain": self._target.toolchain,
-                "noise": relative_half_width(run.samples_s) if run.samples_s else None,
-            }
+            evidence = evidence_of(
+                run,
+                reference_hash=task.reference.source_hash if task.reference else None,
+                seed=self._seed,
+                toolchain=self._target.toolchain,
+            )
         return TuningRecord(
             workload=task.workload,
             target=self._target,

@@ -17,6 +17,7 @@ from typing import Any, Final, TypeAlias
 
 from metasched.database import AbstractDatabase, TuningRecord, Workload, open_database
 from metasched.database.equality import Equality, key_of
+from metasched.database.evidence import evidence_of
 from metasched.database.fitting import Fit, fitted
 from metasched.database.records import now
 from metasched.database.transfer import renamed_like
@@ -24,7 +25,6 @@ from metasched.errors import DatabaseError, ScheduleError, TraceError, UsageErro
 from metasched.ir.stmt import Program
 from metasched.measure.local import LocalWorkers
 from metasched.measure.records import MeasureConfig, Status
-from metasched.measure.statistics import relative_half_width
 from metasched.measure.workers import AbstractWorkers
 from metasched.schedule.schedule import Schedule
 from metasched.target import Target
@@ -348,14 +348,12 @@ def record_of(
     return replace(
         record,
         samples_s=run.samples_s,
-        evidence={
-            "reference_hash": trials.reference_hash(program),
-            "seed": trials.seed,
-            "tolerance": run.tolerance,
-            "max_error": run.max_error,
-            "toolchain": target.toolchain,
-            "noise": relative_half_width(run.samples_s),
-        },
+        evidence=evidence_of(
+            run,
+            reference_hash=trials.reference_hash(program),
+            seed=trials.seed,
+            toolchain=target.toolchain,
+        ),
     )
 
 

@@ -12,12 +12,12 @@ from statistics import median
 
 from metasched.database import AbstractDatabase, Trust, TuningRecord
 from metasched.database.agreement import time_ratio
+from metasched.database.evidence import evidence_of
 from metasched.database.records import now
 from metasched.database.refusals import check_count
 from metasched.database.spelling import parsed
 from metasched.measure.local import LocalWorkers
 from metasched.measure.records import MeasureConfig, Status
-from metasched.measure.statistics import relative_half_width
 from metasched.measure.workers import AbstractWorkers
 from metasched.target import Target
 from metasched.trial import Trials, Tried
@@ -138,21 +138,18 @@ def _timed(record: TuningRecord, tried: Tried, reference_hash: str, seed: int) -
     assert tried.run is not None
     assert tried.output is not None
     samples = tried.run.samples_s
-    evidence = {
-        **record.evidence,
-        "reference_hash": reference_hash,
-        "seed": seed,
-        "tolerance": tried.run.tolerance,
-        "max_error": tried.run.max_error,
-        "noise": relative_half_width(samples),
-    }
+    evidence = evidence_of(
+        tried.run, reference_hash=reference_hash, seed=seed, toolchain=record.target.toolchain
+    )
     again = replace(
         record,
         samples_s=samples,
-        evidence=evidence,
+        evidence={**record.evidence, **evidence},
         source_hash=tried.output.artefact.source_hash,
     )
-    ratio = time_ratio(record.samples_s, samples)
+    ratio = time_ratio(
+        record.samples_s, samples, max(record.noise_floor, tried.run.noise_floor or 0.0)
+    )
     if ratio is None:
         return _marked(again, Trust.CURRENT, f"{median(samples) * 1e6:.3g} us again")
     change = f"{(record.time_s or 0.0) * 1e6:.3g} us on record, {median(samples) * 1e6:.3g} us now"

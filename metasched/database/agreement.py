@@ -15,11 +15,13 @@ SAME: Final = 0.05
 """Medians within this share are taken for equal: machines of one key differ by as much."""
 
 
-def time_ratio(old: Sequence[float], new: Sequence[float]) -> float | None:
+def time_ratio(
+    old: Sequence[float], new: Sequence[float], noise_floor: float = 0.0
+) -> float | None:
     """Return the ratio of the medians where the samples disagree, ``None`` where they do not.
 
     They disagree when the 95 % intervals of the medians do not meet and the medians differ by more
-    than `SAME`.
+    than `SAME` and than the noise floor, that of the noisier of the two workers.
 
     >>> time_ratio([1.0, 1.1, 1.05], [1.08, 1.02])
     >>> time_ratio([1.0, 1.1, 1.0], [2.0, 2.1, 2.0])
@@ -30,7 +32,8 @@ def time_ratio(old: Sequence[float], new: Sequence[float]) -> float | None:
     (low, high), (low_new, high_new) = median_interval(old), median_interval(new)
     ratio = median(new) / median(old)
     apart = low_new > high or high_new < low
-    return ratio if apart and not 1 / (1 + SAME) <= ratio <= 1 + SAME else None
+    most = 1 + max(SAME, noise_floor)
+    return ratio if apart and not 1 / most <= ratio <= most else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +88,8 @@ def from_source(record: TuningRecord, known: TuningRecord | None, source: str) -
     here = () if known is None or known.status is not Status.OK else own_samples(known)
     if not is_timed or not here or not own or here == own:
         return Incoming(record, bool(here) and is_timed)
-    ratio = time_ratio(here, own)
+    floors = [one.noise_floor for one in (record, known) if one is not None]
+    ratio = time_ratio(here, own, max(floors))
     if ratio is None:
         return Incoming(record, True)
     found = Disagreement(

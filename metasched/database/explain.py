@@ -131,7 +131,8 @@ def _evidence(record: TuningRecord) -> Iterator[Part]:
     time_us = (record.time_s or 0.0) * 1e6
     yield Part("time", "", f"{time_us:.3f} us, +-{noise:.2%}, {len(record.samples_s)} samples")
     for name, value in record.evidence.items():
-        yield Part(name, "", str(value))
+        is_share = name in ("noise", "noise_floor") and isinstance(value, float)
+        yield Part(name, "", f"{value:.2%}" if is_share else str(value))
     checked = "" if record.verified_at is None else f" ({record.verified_at:%Y-%m-%d %H:%M})"
     note = f": {record.trust_note}" if record.trust_note else ""
     yield Part("trust", "", f"{record.trust}{checked}{note}")

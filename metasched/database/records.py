@@ -93,7 +93,8 @@ class TuningRecord:
         samples_s: Raw times of single runs in seconds, in the order they were measured.
         evidence: What the check of the output was: ``reference_hash``, ``seed``, ``tolerance``
             and ``max_error``, the last two on one scale; ``noise``, half the 95 % interval of the
-            median as a share of it; ``toolchain``. A non-finite number becomes ``None``, since
+            median as a share of it; ``noise_floor``, the same of a fixed piece of work on the
+            worker that ran it; ``toolchain``. A non-finite number becomes ``None``, since
             JSON has no word for it.
         timers: Seconds spent in ``queue``, ``build``, ``load``, ``check`` and ``run``.
         source_hash: Hash of the generated source.
@@ -143,6 +144,12 @@ class TuningRecord:
     def time_s(self) -> float | None:
         """Median of the samples in seconds, ``None`` without samples."""
         return median(self.samples_s) if self.samples_s else None
+
+    @property
+    def noise_floor(self) -> float:
+        """What times that its worker measured differ by of themselves; 0 where nobody knows."""
+        floor = self.evidence.get("noise_floor")
+        return float(floor) if isinstance(floor, int | float) and floor > 0 else 0.0
 
     @property
     def is_servable(self) -> bool:
@@ -255,13 +262,14 @@ def _merge_sources(
 def steady_winner(fastest: Sequence[TuningRecord]) -> TuningRecord | None:
     """Choose the one to serve, given the fastest records with the best first.
 
-    Of those that the noise of the fastest does not tell apart from it, the earliest wins, so that
-    one more sample does not exchange the kernel that everybody runs.
+    Of those that the noise of the fastest, or of its worker, does not tell apart from it, the
+    earliest wins, so that one more sample does not exchange the kernel that everybody runs.
     """
     best_s = fastest[0].time_s if fastest else None
     if best_s is None:
         return None
-    near_s = best_s * (1 + min(relative_half_width(fastest[0].samples_s), NEAR_TIE))
+    noise = max(relative_half_width(fastest[0].samples_s), fastest[0].noise_floor)
+    near_s = best_s * (1 + min(noise, NEAR_TIE))
     tied = (record for record in fastest if record.time_s is not None and record.time_s <= near_s)
     return min(tied, key=lambda record: record.created_at)
 

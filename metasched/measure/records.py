@@ -202,6 +202,8 @@ class RunResult:
         load_s: Seconds spent loading the kernel and preparing its inputs.
         check_s: Seconds spent on the checked call, the comparison and, once, the reference.
         run_s: Seconds spent on warm-up and samples.
+        noise_floor: What times of a fixed piece of work differ by on this runner, as a share of
+            the time; ``None`` when that was not measured.
     """
 
     candidate_id: int
@@ -215,6 +217,7 @@ class RunResult:
     load_s: float = 0.0
     check_s: float = 0.0
     run_s: float = 0.0
+    noise_floor: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

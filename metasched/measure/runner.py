@@ -18,6 +18,7 @@ from metasched.measure.check import compare_outputs, stray_writes
 from metasched.measure.inputs import GuardedArray, make_arguments, poison
 from metasched.measure.kept import Kept
 from metasched.measure.kernel import Array, LoadedKernel
+from metasched.measure.noise import NoiseFloor
 from metasched.measure.records import (
     ArgSpec,
     CompareRequest,
@@ -45,6 +46,7 @@ class Runner:
     def __init__(self, scratch: str) -> None:
         self._references = References(scratch)
         self._arguments = Kept[Arguments](_KEPT_BYTES, _bytes)
+        self._noise_floor = NoiseFloor()
 
     def __call__(self, request: RunRequest | CompareRequest) -> RunResult | CompareResult:
         """Serve one request; what goes wrong without ending the process is in the result."""
@@ -55,6 +57,7 @@ class Runner:
             return kind(request.candidate_id, Status.RUN_ERROR, str(error) or "out of memory")
 
     def _run(self, request: RunRequest) -> RunResult:
+        floor = self._noise_floor()
         args, config, clock = request.artefact.args, request.config, _Clock()
         expected = self._expected(request)
         reference_s = clock.lap()
@@ -72,7 +75,13 @@ class Runner:
             for _ in range(config.warmup - 1):
                 time_calls(1)
             samples_s, dropped = take_samples(time_calls, config, request.incumbent_s)
-        return replace(result, samples_s=samples_s, dropped=dropped, run_s=clock.lap())
+        return replace(
+            result,
+            samples_s=samples_s,
+            dropped=dropped,
+            run_s=clock.lap(),
+            noise_floor=floor,
+        )
 
     def _compare(self, request: CompareRequest) -> CompareResult:
         clock = _Clock()

@@ -41,6 +41,19 @@ double metasched_time(kernel call, void **args, void *workspace, int64_t repeats
     return now() - begin;
 }
 
+/* Always the same chain of arithmetic on every thread, some 2 ms of it, from a value to one. */
+double metasched_work(double *value) {
+    double begin = now(), start = *value, sum = 0.0;
+    #pragma omp parallel reduction(+ : sum)
+    {
+        double x = start;
+        for (int64_t i = 0; i < 1500000; ++i) x = x * 0.999999 + 1e-9;
+        sum += x;
+    }
+    *value = sum;
+    return now() - begin;
+}
+
 /* Touches a buffer larger than the caches on every thread, so that they hold nothing else. */
 void metasched_flush(char *buffer, int64_t bytes) {
     #pragma omp parallel for schedule(static)
@@ -141,6 +154,11 @@ def flush_caches() -> None:
     timer_library().metasched_flush(buffer, size)
 
 
+def time_fixed_work() -> float:
+    """Return the seconds that a fixed piece of arithmetic takes on all threads."""
+    return float(timer_library().metasched_work(ctypes.byref(ctypes.c_double(1.0))))
+
+
 @lru_cache(maxsize=4)
 def _compiled(toolchain: Toolchain) -> Path:
     text = f"{toolchain} {BASE_FLAGS} {_SOURCE}"
@@ -161,6 +179,8 @@ def _load(path: str) -> ctypes.CDLL:
     library = ctypes.CDLL(path)
     library.metasched_time.restype = ctypes.c_double
     library.metasched_time.argtypes = (*(ctypes.c_void_p,) * 3, ctypes.c_int64)
+    library.metasched_work.restype = ctypes.c_double
+    library.metasched_work.argtypes = (ctypes.c_void_p,)
     library.metasched_flush.restype = None
     library.metasched_flush.argtypes = (ctypes.c_void_p, ctypes.c_int64)
     return library

@@ -339,6 +339,13 @@ class DatabaseContract:
         database.put(faster)
         assert database.best(MATMUL.hash, make_target()) == faster
 
+    def test_a_noisy_worker_tells_less(self, database: AbstractDatabase) -> None:
+        """The noise floor of the worker counts where its samples happen to agree."""
+        noisy = {**EVIDENCE, "noise_floor": 0.02}
+        first = make_record(0, samples_s=(1.005,) * 3)
+        database.put_many((first, make_record(1, samples_s=(1.0,) * 3, evidence=noisy)))
+        assert database.best(MATMUL.hash, make_target()) == first
+
     def test_a_verdict_is_kept_and_a_stale_record_is_not_served(
         self, database: AbstractDatabase
     ) -> None:

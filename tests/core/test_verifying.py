@@ -51,6 +51,7 @@ def test_a_record_that_holds_is_current(record: TuningRecord, workers: LocalWork
     assert after.samples_s[:3] == wide.samples_s
     assert len(after.samples_s) >= 6
     assert after.evidence["seed"] == 1
+    assert isinstance(after.evidence["noise_floor"], float)
     assert served == after
 
 
@@ -61,6 +62,14 @@ def test_a_time_that_does_not_come_again_is_suspect(
     assert verdict.trust is after.trust is Trust.SUSPECT
     assert "us on record" in after.trust_note
     assert served == after
+
+
+def test_what_its_worker_could_not_tell_is_not_suspect(
+    record: TuningRecord, workers: LocalWorkers
+) -> None:
+    evidence = {**record.evidence, "noise_floor": 1e9}
+    verdict, *_ = verified(replace(record, samples_s=(1e-12,) * 3, evidence=evidence), workers)
+    assert verdict.trust is Trust.CURRENT
 
 
 @pytest.mark.parametrize(

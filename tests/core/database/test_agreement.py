@@ -2,8 +2,9 @@ from __future__ import annotations
 
 import pytest
 
-from metasched.database.agreement import own_samples, time_ratio
-from metasched.testing.database_records import make_record
+from metasched.database import Trust
+from metasched.database.agreement import from_source, own_samples, time_ratio
+from metasched.testing.database_records import EVIDENCE, make_record
 
 
 @pytest.mark.parametrize(
@@ -22,6 +23,20 @@ def test_times_disagree_beyond_their_noise(
     old: list[float], new: list[float], ratio: float | None
 ) -> None:
     assert time_ratio(old, new) == ratio
+
+
+def test_what_the_worker_cannot_tell_is_no_disagreement() -> None:
+    old, new = [1.0] * 3, [1.2] * 3
+    assert time_ratio(old, new, 0.1) == 1.2
+    assert time_ratio(old, new, 0.25) is None
+
+
+@pytest.mark.parametrize(("floor", "trust"), [(0.1, Trust.SUSPECT), (0.25, Trust.UNVERIFIED)])
+def test_merging_honours_the_floor_of_the_noisier_store(floor: float, trust: Trust) -> None:
+    here = make_record(samples_s=(1.0,) * 3)
+    there = make_record(samples_s=(1.2,) * 3, evidence={**EVIDENCE, "noise_floor": floor})
+    assert from_source(there, here, "theirs").record.trust is trust
+    assert from_source(here, there, "theirs").record.trust is trust
 
 
 def test_own_samples_are_those_of_no_source() -> None:

@@ -101,6 +101,8 @@ def test_a_kernel_is_built_checked_and_timed(workers: LocalWorkers, reference: A
     assert result.tolerance is not None
     assert result.max_error <= result.tolerance
     assert not result.dropped
+    assert result.noise_floor is not None
+    assert result.noise_floor >= 0
 
 
 @pytest.mark.parametrize(
