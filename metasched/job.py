@@ -142,7 +142,7 @@ class Job:
     def _prepare(self) -> None:
         """Build each program plainly, as what results are compared with, and by default."""
         for task in self.tasks:
-            payload = BuildPayload(task.workload.text, None, task.postprocs, self._target)
+            payload = BuildPayload(task.workload.text, None, (), self._target)
             reference = self._submit_build(task, None, BUILD_REFERENCE, payload)
             task.tuner.prepare()
             task.reference = _output(self._wait(reference), task.program.name).artefact
@@ -212,7 +212,10 @@ class Job:
             self._end(task, task.tuner.end)
         for candidate in candidates:
             payload = BuildPayload(
-                task.workload.text, candidate.trace.to_json(), task.postprocs, self._target
+                task.workload.text,
+                candidate.trace.to_json(),
+                task.space.postprocs_of(candidate.trace),
+                self._target,
             )
             self._submit_build(task, candidate, BUILD_CANDIDATE, payload)
         self.phases["propose"] += time.perf_counter() - began

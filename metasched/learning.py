@@ -52,7 +52,8 @@ def samples_of(
     Records of other spaces, by traces that the space does not hold, are left out.
     """
     program = parse(workload.text)
-    structures = StructureSet(program, space.sketches(program, target), machine_of(target))
+    sketches = [sketch.trace for sketch in space.on(program, target).sketches]
+    structures = StructureSet(program, sketches, machine_of(target))
     book, measured = Book(), list[Measured]()
     for record in records:
         if record.status in _UNKNOWN or not record.trace:

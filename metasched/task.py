@@ -14,7 +14,7 @@ from metasched.database import TuningRecord, Workload
 from metasched.ir.stmt import Program
 from metasched.measure.records import Artefact
 from metasched.search.tuner import Tuner
-from metasched.space.postprocs import AbstractPostproc
+from metasched.space.program_space import ProgramSpace
 
 
 @dataclass(slots=True)
@@ -25,7 +25,7 @@ class Task:
         program: the unscheduled program.
         workload: its database key.
         tuner: proposes its candidates.
-        postprocs: of its space.
+        space: its candidates, and what finishes them.
         weight: how often the program runs, for the shared budget.
         flops: operations of one call.
         reference: the plainly compiled program; results are compared with it.
@@ -47,7 +47,7 @@ class Task:
     program: Program
     workload: Workload
     tuner: Tuner
-    postprocs: tuple[AbstractPostproc, ...]
+    space: ProgramSpace
     weight: float
     flops: float
     reference: Artefact | None = None

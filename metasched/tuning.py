@@ -224,10 +224,10 @@ def _task(program: Program, weight: float, setup: _Setup, database: AbstractData
     """One program's search, continued from what the database holds."""
     workload = Workload.from_program(program)
     records = list(database.records(workload.hash, setup.target))
-    sketches = setup.space.sketches(program, setup.target)
-    settings = StrategySettings(mutators=setup.space.mutators)
+    bound = setup.space.on(program, setup.target)
+    settings = StrategySettings(mutators=setup.space.mutators_on(setup.target))
     tuner = Tuner(
-        StructureSet(program, sketches, setup.machine),
+        StructureSet(program, [sketch.trace for sketch in bound.sketches], setup.machine),
         _model(setup, database),
         STRATEGIES[setup.strategy](settings),
         seed=setup.seed,
@@ -245,7 +245,7 @@ def _task(program: Program, weight: float, setup: _Setup, database: AbstractData
         program,
         workload,
         tuner,
-        setup.space.postprocs,
+        bound,
         weight,
         flops(program),
         baseline_s=_baseline_s(program, setup.target, measured),

@@ -59,3 +59,16 @@ def require_file(url: str) -> None:
     path = rest.partition("?")[0]
     if scheme.partition("+")[0] == "sqlite" and path and not os.path.exists(path):
         raise UsageError(f"no database '{path}'; tune first, or name another with --db URL")
+
+
+def write_text(path: str, text: str) -> None:
+    """Write a file that a user named.
+
+    Raises:
+        UsageError: it cannot be written.
+    """
+    try:
+        with open(path, "w", encoding="utf-8") as file:
+            file.write(text)
+    except OSError as error:
+        raise UsageError(f"cannot write '{path}': {error.strerror}; choose another") from error

@@ -47,7 +47,7 @@ def fitted(trace: Trace, program: Program, target: Target, fit: Fit = Fit.COVER)
     source = trace.without_postproc()
     for index, step in enumerate(source.instructions):
         _apply(schedule, constants, step, source.decisions.get(index), fit)
-    done = postprocess(schedule, Space.default(target.kind).postprocs, target)
+    done = postprocess(schedule, Space.default(target.kind).postprocs_on(target), target)
     if isinstance(done, Rejected):
         raise ScheduleError(f"the trace does not fit '{program.name}': {done.reason}")
     return done

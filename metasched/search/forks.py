@@ -9,10 +9,9 @@ from typing import TypeAlias, final
 from metasched.errors import MetaschedError
 from metasched.ir.stmt import Program
 from metasched.schedule.replay import resume
-from metasched.schedule.samplers import SAMPLERS
 from metasched.schedule.samplers.site import AbstractSite
 from metasched.schedule.schedule import Schedule
-from metasched.trace.instruction import Decision, refs_in
+from metasched.trace.instruction import Decision
 from metasched.trace.trace import Trace
 
 Choose: TypeAlias = Callable[[int, AbstractSite], Decision]
@@ -104,32 +103,3 @@ class _Taken:
     def choose(self, index: int, site: AbstractSite) -> Decision | None:
         decision, self._decision = self._decision, None
         return decision
-
-
-def structural_steps(sketch: Trace) -> tuple[int, ...]:
-    """Indices of the sampling steps whose decision reshapes the program.
-
-    Tile sizes do not, nor do categorical choices whose value is only noted in annotations.
-    """
-    return tuple(
-        index
-        for index, step in enumerate(sketch.instructions)
-        if step.kind in SAMPLERS
-        and step.kind not in ("sample_perfect_tile", "sample_partitioned_tile")
-        and not (step.kind == "sample_categorical" and _only_annotates(sketch, index))
-    )
-
-
-def free_steps(sketch: Trace) -> frozenset[int]:
-    """Indices of the other sampling steps."""
-    sampling = {i for i, step in enumerate(sketch.instructions) if step.kind in SAMPLERS}
-    return frozenset(sampling.difference(structural_steps(sketch)))
-
-
-def _only_annotates(sketch: Trace, index: int) -> bool:
-    outputs = sketch.instructions[index].outputs
-    return all(
-        step.kind == "annotate"
-        for step in sketch.instructions
-        if any(ref in outputs for value in step.inputs for ref in refs_in(value))
-    )

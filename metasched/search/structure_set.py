@@ -10,8 +10,9 @@ from metasched.cost.machine import Machine
 from metasched.errors import MetaschedError
 from metasched.ir.stmt import Program
 from metasched.schedule.samplers.site import AbstractSite
-from metasched.search.forks import Choose, Forks, free_steps, structural_steps
+from metasched.search.forks import Choose, Forks
 from metasched.search.structure import Key, Rows, Structure
+from metasched.space.walking import free_steps, structural_steps
 from metasched.trace.instruction import Decision
 from metasched.trace.trace import Trace
 

@@ -3,4 +3,4 @@
 Importing this package registers the default space of each kind of target.
 """
 
-from metasched.space import space as space
+from metasched.space import cpu as cpu

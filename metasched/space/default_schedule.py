@@ -7,6 +7,7 @@ from typing import Final
 from metasched.errors import MetaschedError
 from metasched.ir.stmt import Program
 from metasched.schedule.schedule import Schedule
+from metasched.space.cpu import CPU_POSTPROCS
 from metasched.space.default_rules import InRegisters, PlaceInReader
 from metasched.space.default_tiles import default_tiles
 from metasched.space.generate import drafts
@@ -21,7 +22,6 @@ from metasched.space.rules import (
     ParallelizeVectorizeUnroll,
 )
 from metasched.space.rules.multi_level_tiling import PackReads, WriteReuse
-from metasched.space.space import CPU_POSTPROCS
 from metasched.target import Target
 
 _INLINE: Final[tuple[AbstractRule, ...]] = (InlineConstantScalars(), AutoInline())

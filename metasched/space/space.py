@@ -1,69 +1,34 @@
 """`Space`: how programs may be scheduled, as one value that can be inspected without measuring.
 
-A space is a list of rules, or schedule functions of the user, or both; with the postprocessors
-that finish candidates and the mutators that vary them. Read `generate` and `rules/` next.
+A space is a list of rules, or schedule functions of the user, or fixed schedules; with the
+postprocessors that finish candidates and the mutators that vary them. Bound to a program and a
+target it is a `ProgramSpace`; read `program_space`, `generate` and `rules/` next.
 """
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Final, TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
-import numpy as np
-
-from metasched.errors import UsageError
+from metasched.errors import UsageError, suggest
 from metasched.ir.stmt import Program
 from metasched.registry import Registry
-from metasched.schedule.samplers.site import Draw
 from metasched.schedule.schedule import Schedule
-from metasched.space.generate import drafts
-from metasched.space.postprocs import (
-    AbstractPostproc,
-    DisallowDynamicLoop,
-    Rejected,
-    RewriteParallelVectorizeUnroll,
-    RewriteReductionBlock,
-    postprocess,
-)
-from metasched.space.rules import (
-    AbstractRule,
-    AddRFactor,
-    AutoInline,
-    InlineConstantScalars,
-    MultiLevelTiling,
-    ParallelizeVectorizeUnroll,
-    RandomComputeLocation,
-)
+from metasched.space.postprocs import AbstractPostproc
+from metasched.space.rules import AbstractRule, ApplyCustomRule, CallFunction
+from metasched.space.rules.apply_custom_rule import BlockFunction
 from metasched.target import Target
 from metasched.trace.trace import Trace
 
-ScheduleFunction = Callable[[Schedule], object]
-Rules = tuple[AbstractRule, ...]
+if TYPE_CHECKING:
+    from metasched.space.program_space import ProgramSpace
+    from metasched.space.report import SpaceReport
 
-CPU_RULES: Final[Rules] = (
-    InlineConstantScalars(),
-    AutoInline(),
-    AddRFactor(),
-    MultiLevelTiling(),
-    ParallelizeVectorizeUnroll(),
-    RandomComputeLocation(),
-)
-CPU_POSTPROCS: Final[tuple[AbstractPostproc, ...]] = (
-    DisallowDynamicLoop(),
-    RewriteReductionBlock(),
-    RewriteParallelVectorizeUnroll(),
-)
-CPU_MUTATORS: Final[tuple[tuple[str, float], ...]] = (
-    ("tile_size", 0.9),
-    ("compute_location", 0.05),
-    ("unroll", 0.03),
-    ("parallel", 0.02),
-)
-
-_DRAWS = 16
-"""How often a schedule function is run to find the structures that it can take."""
+ScheduleFunction: TypeAlias = Callable[[Schedule], object]
+Rules: TypeAlias = tuple[AbstractRule, ...]
+Postprocs: TypeAlias = tuple[AbstractPostproc, ...]
+Mutators: TypeAlias = tuple[tuple[str, float], ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,17 +37,20 @@ class Space:
 
     Attributes:
         rules: transformation rules, applied in order.
-        postprocs: what finishes or rejects a candidate.
-        mutators: names of mutators with their weights.
+        postprocs: what finishes or rejects a candidate; None takes those of the target's default
+            space.
+        mutators: names of mutators with their weights; None likewise.
         functions: schedule functions; each draws its choices from the schedule that it is given.
-        others: the rule lists of further spaces, joined by ``|``.
+        fixed: traces with all decisions, each one candidate.
+        others: further spaces, joined by ``|``, with postprocessors of their own.
     """
 
     rules: Rules = ()
-    postprocs: tuple[AbstractPostproc, ...] = CPU_POSTPROCS
-    mutators: tuple[tuple[str, float], ...] = CPU_MUTATORS
+    postprocs: Postprocs | None = None
+    mutators: Mutators | None = None
     functions: tuple[ScheduleFunction, ...] = ()
-    others: tuple[Rules, ...] = ()
+    fixed: tuple[Trace, ...] = ()
+    others: tuple[Space, ...] = ()
 
     @staticmethod
     def default(kind: str = "cpu") -> Space:
@@ -94,82 +62,165 @@ class Space:
         return SPACES[kind]()
 
     @staticmethod
-    def from_function(function: ScheduleFunction) -> Space:
-        """The space of what one function does to a schedule, with the CPU's postprocessors.
+    def from_function(function: ScheduleFunction, postprocs: Postprocs | None = None) -> Space:
+        """The space of what one function does to a schedule.
 
         Args:
             function: transforms the schedule that it is given in place; its sampling primitives
                 are the sites of the space.
+            postprocs: what finishes candidates, the target's by default.
         """
-        return Space(functions=(function,))
+        return Space(functions=(function,), postprocs=postprocs)
+
+    @staticmethod
+    def from_schedule(schedule: Schedule | Trace) -> Space:
+        """The space of one schedule, just as it is: its decisions are kept, nothing is added."""
+        trace = schedule.trace if isinstance(schedule, Schedule) else schedule
+        return Space(postprocs=(), fixed=(trace,))
 
     def __or__(self, other: Space) -> Space:
-        """The union of two spaces.
+        """The union of two spaces; each member keeps its own postprocessors.
 
-        Raises:
-            UsageError: they finish candidates in different ways.
+        Where both give a mutator, the weight of the first counts.
         """
-        if self.postprocs != other.postprocs:
-            raise UsageError(
-                "two spaces with different postprocessors cannot be joined; give both the same"
-            )
-        weights = dict(other.mutators) | dict(self.mutators)
-        lists = dict.fromkeys((*self.others, other.rules, *other.others))
-        return replace(
-            self,
-            rules=self.rules or other.rules,
-            mutators=tuple(weights.items()),
-            functions=tuple(dict.fromkeys((*self.functions, *other.functions))),
-            others=tuple(r for r in lists if r and r != (self.rules or other.rules)),
-        )
+        mine = self.members
+        first, *rest = (*mine, *(member for member in other.members if member not in mine))
+        mutators = self.mutators
+        if mutators is not None and other.mutators is not None:
+            mutators = tuple((dict(other.mutators) | dict(mutators)).items())
+        return replace(first, mutators=mutators or other.mutators, others=tuple(rest))
 
-    def sketches(
-        self,
-        program: Program,
-        target: Target,
-        refusals: Counter[tuple[str, str, str]] | None = None,
-    ) -> tuple[Trace, ...]:
-        """The structures that the space offers for a program, with placeholder decisions.
+    @property
+    def members(self) -> tuple[Space, ...]:
+        """The spaces that this one is a union of."""
+        return (replace(self, mutators=None, others=()), *self.others)
+
+    # -- rules ---------------------------------------------------------------------------------
+
+    def with_rule(
+        self, rule: AbstractRule, *, before: str | None = None, after: str | None = None
+    ) -> Space:
+        """This space with one rule more, in every member that has rules.
 
         Args:
-            program: the program.
-            target: the machine.
-            refusals: counts (rule, block, reason) where a rule left a block alone.
+            rule: the rule.
+            before: name of the rule in front of which it is applied; at the end by default.
+            after: name of the rule after which it is applied.
+
+        Raises:
+            UsageError: there is no rule of that name.
         """
-        schedules = [
-            draft
-            for rules in (self.rules, *self.others)
-            if rules
-            for draft in drafts(program, rules, target, refusals)
-        ]
-        for function in self.functions:
-            schedules.extend(_runs(function, program))
-        distinct = {schedule.trace.instructions: schedule.trace for schedule in schedules}
-        return tuple(distinct.values())
+        if before is not None and after is not None:
+            raise UsageError("with_rule takes before= or after=, got both")
+        place = before or after
+        if place is not None:
+            self._check_has(place)
+        return self._with_rules(lambda rules: _inserted(rules, rule, place, after is not None))
 
-    def finish(self, schedule: Schedule, target: Target) -> Schedule | Rejected:
-        """Run the postprocessors on a copy of a schedule."""
-        return postprocess(schedule, self.postprocs, target)
+    def without_rule(self, name: str) -> Space:
+        """This space without the rules of a name.
+
+        Raises:
+            UsageError: there is none.
+        """
+        self._check_has(name)
+        return self._with_rules(lambda rules: tuple(r for r in rules if r.name != name))
+
+    def with_block_rule(self, block: str, rule: AbstractRule | BlockFunction) -> Space:
+        """This space with a rule of its own for one block, which all other rules leave alone.
+
+        Args:
+            block: name of the block.
+            rule: a rule, or a function of the schedule and the block that changes it in place.
+        """
+        own = rule if isinstance(rule, AbstractRule) else CallFunction(rule)
+        return self._with_rules(lambda rules: _with_custom(rules, block, own))
+
+    def with_postprocs(self, postprocs: Sequence[AbstractPostproc] | None) -> Space:
+        """This space with other postprocessors, in every member."""
+        chosen = None if postprocs is None else tuple(postprocs)
+        others = tuple(replace(other, postprocs=chosen) for other in self.others)
+        return replace(self, postprocs=chosen, others=others)
+
+    def _check_has(self, name: str) -> None:
+        names = {rule.name for member in self.members for rule in member.rules}
+        if name not in names:
+            raise UsageError(f"the space has no rule '{name}'{suggest(name, names)}")
+
+    def _with_rules(self, change: Callable[[Rules], Rules]) -> Space:
+        others = tuple(
+            replace(other, rules=change(other.rules)) if other.rules else other
+            for other in self.others
+        )
+        is_alone = not self.others and not self.functions and not self.fixed
+        own = change(self.rules) if self.rules or is_alone else self.rules
+        return replace(self, rules=own, others=others)
+
+    # -- what holds on a target ------------------------------------------------------------------
+
+    def postprocs_on(self, target: Target) -> Postprocs:
+        """The postprocessors of the first member, the target's where none are given."""
+        chosen = Space.default(target.kind) if self.postprocs is None else self
+        return chosen.postprocs or ()
+
+    def mutators_on(self, target: Target) -> Mutators:
+        """The mutators with their weights, the target's where none are given."""
+        chosen = Space.default(target.kind) if self.mutators is None else self
+        return chosen.mutators or ()
+
+    def on(self, program: Program, target: str | Target = "cpu") -> ProgramSpace:
+        """What the space holds for one program on one target: a value to count and sample."""
+        from metasched.space.program_space import ProgramSpace
+
+        return ProgramSpace(self, program, Target.parse(target))
+
+    def report(
+        self, program: Program, target: str | Target = "cpu", *, samples: int = 8, seed: int = 0
+    ) -> SpaceReport:
+        """Sketches, sites, size and acceptance, found without measuring; see `report`."""
+        from metasched.space.report import report
+
+        return report(self.on(program, target), samples=samples, seed=seed)
+
+    # -- text ------------------------------------------------------------------------------------
+
+    def to_json(self) -> str:
+        """The space as JSON text.
+
+        Raises:
+            UsageError: a function or class in it cannot be found by name from another process.
+        """
+        from metasched.space.text import to_json
+
+        return to_json(self)
+
+    @staticmethod
+    def from_json(text: str) -> Space:
+        """Read a space; it imports the modules that the text names.
+
+        Raises:
+            UsageError: the text is no space, or names what does not exist.
+        """
+        from metasched.space.text import from_json
+
+        return from_json(text)
 
 
-def _runs(function: ScheduleFunction, program: Program) -> list[Schedule]:
-    """Schedules of several draws, since what a function does may depend on what it drew."""
-    found: list[Schedule] = []
-    for seed in range(_DRAWS):
-        schedule = Schedule(program, choices=Draw(np.random.default_rng(seed)))
-        function(schedule)
-        found.append(schedule)
-        if not schedule.sites:
-            break
-    return found
+def _inserted(rules: Rules, rule: AbstractRule, place: str | None, after: bool) -> Rules:
+    names = [r.name for r in rules]
+    if place is None or place not in names:
+        return rules if place is not None else (*rules, rule)
+    at = len(names) - names[::-1].index(place) if after else names.index(place)
+    return (*rules[:at], rule, *rules[at:])
+
+
+def _with_custom(rules: Rules, block: str, own: AbstractRule) -> Rules:
+    given = next((r for r in rules if isinstance(r, ApplyCustomRule)), ApplyCustomRule())
+    others = tuple(pair for pair in given.rules if pair[0] != block)
+    changed = ApplyCustomRule((*others, (block, own)))
+    return (changed, *(r for r in rules if r is not given))
 
 
 SpaceFactory: TypeAlias = Callable[[], Space]
 SPACES = Registry[SpaceFactory]("default space of target kind")
-
-
-def _cpu() -> Space:
-    return Space(CPU_RULES)
-
-
-SPACES.register("cpu", _cpu)
+"""The default space of each kind of target."""

@@ -36,13 +36,14 @@ def main(names: list[str]) -> None:
     print(f"{'case':10}{'sketches':>10}{'time':>10}{'replay':>10}{'finish':>10}{'default':>10}")
     for name in names or list(suite.SUITE):
         program = suite.program(name)
-        sketches = space.sketches(program, target)
+        bound = space.on(program, target)
+        sketches = bound.sketches
         draw = Draw(np.random.default_rng(0))
-        candidate = replay(sketches[-1], program, choices=draw)
+        candidate = replay(sketches[-1].trace, program, choices=draw)
         times = (
-            median_ms(lambda p=program: space.sketches(p, target)),
+            median_ms(lambda p=program: space.on(p, target).sketches),
             median_ms(lambda c=candidate, p=program: replay(c.trace, p)),
-            median_ms(lambda c=candidate: space.finish(c, target)),
+            median_ms(lambda c=candidate, b=bound: b.finish(c)),
             median_ms(lambda p=program: default_schedule(p, target)),
         )
         print(f"{name:10}{len(sketches):10}" + "".join(f"{t:10.2f}" for t in times))

@@ -21,9 +21,10 @@ from metasched.measure.records import BuildOutput, Rejected
 from metasched.schedule.replay import replay
 from metasched.schedule.samplers.site import Draw
 from metasched.schedule.schedule import Schedule
+from metasched.space.cpu import CPU_POSTPROCS
 from metasched.space.postprocs import AbstractPostproc
 from metasched.space.postprocs import Rejected as RejectedSchedule
-from metasched.space.space import CPU_POSTPROCS, Space
+from metasched.space.space import Space
 from metasched.target import Target
 from metasched.trace.trace import Trace
 
@@ -36,7 +37,7 @@ def matmul() -> Program:
 
 def sample(program: Program, number: int = 0) -> str:
     """A trace of one sketch of the default space, with drawn decisions."""
-    sketch = Space.default().sketches(program, TARGET)[number]
+    sketch = Space.default().on(program, TARGET).sketches[number].trace
     drawn = replay(sketch, program, choices=Draw(np.random.default_rng(1)))
     return drawn.trace.to_json()
 

@@ -224,7 +224,7 @@ def progress(job: str | None, url: str, out: str | None, as_json: bool) -> None:
     elif out is None:
         click.echo(as_text(matching[0], lines))
     else:
-        write_text(out, as_svg(matching[0], lines))
+        options.write_text(out, as_svg(matching[0], lines))
         click.echo(f"wrote {out}")
 
 
@@ -247,21 +247,6 @@ def _existing(url: str) -> Generator[AbstractDatabase]:
     options.require_file(url)
     with open_database(url) as database:
         yield database
-
-
-def write_text(path: str, text: str) -> None:
-    """Write a file that a user named.
-
-    Raises:
-        UsageError: It cannot be written.
-    """
-    from metasched.errors import UsageError
-
-    try:
-        with open(path, "w", encoding="utf-8") as file:
-            file.write(text)
-    except OSError as error:
-        raise UsageError(f"cannot write '{path}': {error.strerror}; choose another") from error
 
 
 def _report(as_json: bool, value: dict[str, object], text: str) -> None:

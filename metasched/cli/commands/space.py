@@ -12,27 +12,35 @@ from metasched.cli import options
 @options.target
 @click.option("--samples", default=8, show_default=True, help="Candidates to draw of each sketch.")
 @click.option("--seed", default=0, show_default=True, help="Seed of the draws.")
+@click.option("--plot", metavar="FILE", help="Draw the report as an SVG picture, too.")
 @options.as_json
 def space(
-    op: str, pairs: tuple[str, ...], target: str, samples: int, seed: int, as_json: bool
+    op: str,
+    pairs: tuple[str, ...],
+    target: str,
+    samples: int,
+    seed: int,
+    plot: str | None,
+    as_json: bool,
 ) -> None:
     """Show what the search space of a program holds.
 
-    Lists its sketches, their choices and sizes, how random samples fare in the postprocessors,
-    and why rules left blocks alone. Nothing is built or measured.
+    Lists its sketches with their sampling steps and sizes, what share of random samples each rule
+    and postprocessor accepted, and why others were rejected. Nothing is built or measured.
 
     OP is an operator of metasched.ops, module:function, or file.py:function.
     """
     from metasched.cli.program import load_program
     from metasched.errors import UsageError
-    from metasched.space.report import report
     from metasched.space.space import Space
     from metasched.target import Target
 
     if samples < 0:
         raise UsageError(f"--samples {samples} is given, expected at least 0")
     program, goal = load_program(op, pairs), Target(target)
-    found = report(Space.default(goal.kind), program, goal, samples=samples, seed=seed)
+    found = Space.default(goal.kind).report(program, goal, samples=samples, seed=seed)
+    if plot is not None:
+        options.write_text(plot, found.to_svg())
     if as_json:
         options.print_json(found.to_dict())
     else:

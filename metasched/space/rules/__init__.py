@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 from metasched.space.rules.add_rfactor import AddRFactor as AddRFactor
+from metasched.space.rules.apply_custom_rule import CUSTOM_RULES as CUSTOM_RULES
+from metasched.space.rules.apply_custom_rule import ApplyCustomRule as ApplyCustomRule
+from metasched.space.rules.apply_custom_rule import CallFunction as CallFunction
+from metasched.space.rules.apply_custom_rule import LeaveAlone as LeaveAlone
 from metasched.space.rules.auto_bind import AutoBind as AutoBind
 from metasched.space.rules.auto_inline import AutoInline as AutoInline
 from metasched.space.rules.cross_thread_reduction import (

@@ -12,7 +12,6 @@ from metasched.ir.reference import evaluate
 from metasched.ir.stmt import Program
 from metasched.schedule.schedule import Schedule
 from metasched.space.default_schedule import default_schedule
-from metasched.space.report import sample
 from metasched.space.space import Space
 from metasched.testing import suite
 from metasched.testing.equivalence import random_inputs
@@ -48,9 +47,9 @@ def test_default_schedules(name: str, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", PROGRAMS)
 def test_samples(name: str, tmp_path: Path) -> None:
-    program, space = PROGRAMS[name], Space.default()
-    sketch = space.sketches(program, TARGET)[-1]
-    done = sample(space, sketch, program, TARGET, seed=1)
+    program = PROGRAMS[name]
+    bound = Space.default().on(program, TARGET)
+    done = bound.attempt(len(bound.sketches) - 1, seed=1)
     assert isinstance(done, Schedule)
     check(program, done.program, tmp_path)
 

@@ -18,9 +18,9 @@ from tests.core.space.outline import TARGET
 @pytest.mark.parametrize("name", SUITE)
 def test_scheduled_programs(name: str) -> None:
     program = small(name)
-    for number, sketch in enumerate(Space.default().sketches(program, TARGET)):
+    for number, sketch in enumerate(Space.default().on(program, TARGET).sketches):
         draw = Draw(np.random.default_rng(number))
-        scheduled = replay(sketch, program, choices=draw).program
+        scheduled = replay(sketch.trace, program, choices=draw).program
         verify(scheduled)
         again = parse(str(scheduled))
         assert again == scheduled

@@ -14,9 +14,10 @@ from metasched.ir.stmt import Program
 from metasched.schedule.replay import replay
 from metasched.schedule.samplers.site import AbstractSite
 from metasched.schedule.schedule import Schedule
-from metasched.search.forks import Forks, free_steps, structural_steps
+from metasched.search.forks import Forks
 from metasched.search.structure_set import StructureSet
 from metasched.space.space import Space
+from metasched.space.walking import free_steps, structural_steps
 from metasched.target import Target
 from metasched.trace.instruction import Decision, Instruction
 from metasched.trace.trace import Trace
@@ -27,7 +28,7 @@ PROGRAM = ops.softmax(m=12, n=20)
 
 @pytest.fixture(scope="module")
 def sketches() -> list[Trace]:
-    return list(Space.default("cpu").sketches(PROGRAM, TARGET))
+    return [s.trace for s in Space.default("cpu").on(PROGRAM, TARGET).sketches]
 
 
 def test_structural_steps_are_the_ones_that_reshape_the_program() -> None:
@@ -107,7 +108,9 @@ def test_a_refusal_is_remembered_and_raised_again() -> None:
 def test_structures_are_recognised_by_their_decisions(program: Program) -> None:
     rng = np.random.default_rng()
     structures = StructureSet(
-        program, Space.default("cpu").sketches(program, TARGET), machine_of(TARGET)
+        program,
+        [s.trace for s in Space.default("cpu").on(program, TARGET).sketches],
+        machine_of(TARGET),
     )
     found = structures.seed(rng, 8)
     assert found

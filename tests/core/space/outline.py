@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from metasched.ir.stmt import Block, For, Program, Seq, Stmt
+from metasched.ir.stmt import Program
 from metasched.schedule.replay import replay
 from metasched.schedule.samplers.site import AbstractSite, ComputeLocation
+from metasched.space.outline import outline as outline
 from metasched.target import Target
 from metasched.trace.instruction import Decision
 from metasched.trace.trace import Trace
@@ -15,13 +16,6 @@ TARGET = Target(
     "cpu", cores=2, vector_bits=512, vector_registers=32, l1_bytes=32768, l2_bytes=1048576
 )
 """A machine that does not depend on the host."""
-
-
-def outline(program: Program) -> list[str]:
-    """One line per nest: loop names with the first letter of a kind other than serial, blocks in
-    angle brackets, and square brackets around each of several statements in one loop."""
-    body = program.root.body
-    return [_text(stmt) for stmt in (body.stmts if isinstance(body, Seq) else (body,))]
 
 
 def sketch_outline(sketch: Trace, program: Program) -> list[str]:
@@ -35,16 +29,3 @@ class _InPlace:
 
     def choose(self, index: int, site: AbstractSite) -> Decision:
         return -1 if isinstance(site, ComputeLocation) else site.sample(self.rng)
-
-
-def _text(stmt: Stmt) -> str:
-    match stmt:
-        case For():
-            kind = "" if stmt.kind == "serial" else f"{stmt.kind[0]}:"
-            return f"{kind}{stmt.var.name} {_text(stmt.body)}"
-        case Seq():
-            return " ".join(f"[{_text(s)}]" for s in stmt.stmts)
-        case Block():
-            return f"<{stmt.name}>"
-        case _:
-            raise TypeError(type(stmt).__name__)

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-from collections import Counter
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -8,7 +7,7 @@ from metasched import ops
 from metasched.ir.stmt import Block
 from metasched.schedule.schedule import Schedule
 from metasched.schedule.state import State
-from metasched.space.generate import drafts
+from metasched.space.generate import Tally, draft_all, drafts
 from metasched.space.rules import AbstractRule
 from metasched.target import Target
 from metasched.trace.instruction import Ref
@@ -68,9 +67,19 @@ def test_blocks_left_alone_leave_no_step_in_the_trace() -> None:
 
 
 def test_later_rules_see_what_earlier_ones_left() -> None:
-    refusals = Counter[tuple[str, str, str]]()
-    drafts(PROGRAM, (InlineExp(), Twice("e")), TARGET, refusals)
-    assert {block for rule, block, _ in refusals if rule == "twice"} == {"o", "s", "mx", "root"}
+    tally = Tally()
+    draft_all(PROGRAM, (InlineExp(), Twice("e")), TARGET, tally)
+    seen = {block for rule, block, _ in tally.refused if rule == "twice"}
+    assert seen == {"o", "s", "mx", "root"}
+    assert tally.applied == {"inline_exp": 1}
+
+
+def test_each_step_is_laid_to_the_rule_that_took_it() -> None:
+    found = draft_all(PROGRAM, (InlineExp(), Twice("o")), TARGET, Tally())
+    for draft in found:
+        assert len(draft.origins) == len(draft.schedule.trace.instructions)
+        assert draft.origins[:2] == ("inline_exp", "inline_exp")
+        assert set(draft.origins[2:]) == {"twice"}
 
 
 def test_no_rules_leave_the_program() -> None:

@@ -1,23 +1,21 @@
 from __future__ import annotations
 
-from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar, final
 
-import numpy as np
 import pytest
 
 from metasched import ops
 from metasched.errors import UsageError
 from metasched.ir.stmt import Block, Program
 from metasched.schedule.replay import replay
-from metasched.schedule.samplers.site import Draw
 from metasched.schedule.schedule import Schedule
 from metasched.schedule.state import State
+from metasched.space.cpu import CPU_MUTATORS
 from metasched.space.postprocs import Rejected
-from metasched.space.rules import AbstractRule, AutoInline, MultiLevelTiling
+from metasched.space.rules import AbstractRule, AutoInline, LeaveAlone, MultiLevelTiling
 from metasched.space.rules.multi_level_tiling import WriteReuse
-from metasched.space.space import CPU_RULES, Space
+from metasched.space.space import Space
 from metasched.target import Target
 from metasched.testing import suite
 from metasched.testing.equivalence import check_equivalent
@@ -26,7 +24,11 @@ from tests.core.space.outline import TARGET, sketch_outline
 
 
 def outlines(program: Program) -> list[list[str]]:
-    return [sketch_outline(s, program) for s in Space.default().sketches(program, TARGET)]
+    return outlines_of(Space.default(), program)
+
+
+def outlines_of(space: Space, program: Program) -> list[list[str]]:
+    return [sketch_outline(s.trace, program) for s in space.on(program, TARGET).sketches]
 
 
 def test_sketches_of_matmul() -> None:
@@ -115,29 +117,26 @@ def test_sketches_pack_the_operand_that_the_lanes_jump_in(name: str, packed: str
 
 @pytest.mark.parametrize("name", suite.SUITE)
 def test_samples_compute_the_same_and_their_traces_replay_alone(name: str) -> None:
-    program, space = suite.small(name), Space.default()
-    sketches = space.sketches(program, TARGET)
-    assert 1 <= len(sketches) <= 8
-    for number, sketch in enumerate(sketches):
+    bound = Space.default().on(suite.small(name), TARGET)
+    assert 1 <= len(bound.sketches) <= 8
+    for number in range(len(bound.sketches)):
         for seed in range(3):
-            draw = Draw(np.random.default_rng(100 * number + seed))
-            done = space.finish(replay(sketch, program, choices=draw), TARGET)
+            done = bound.attempt(number, 100 * number + seed)
             assert not isinstance(done, Rejected), done
-            check_equivalent(program, done.program)
-            assert replay(done.trace, program).program == done.program
+            check_equivalent(bound.program, done.program)
+            assert replay(done.trace, bound.program).program == done.program
 
 
 def test_sketches_are_the_same_in_every_run() -> None:
     program = suite.program("CBR")
-    first, second = (Space.default().sketches(program, TARGET) for _ in range(2))
+    first, second = (Space.default().on(program, TARGET).sketches for _ in range(2))
     assert first == second
 
 
 def test_refusals_are_counted_by_rule_block_and_reason() -> None:
-    refusals = Counter[tuple[str, str, str]]()
-    Space.default().sketches(ops.gelu(m=8, n=8), TARGET, refusals)
-    assert refusals["multi_level_tiling", "root", "the root block"] == 1
-    assert any(reason == "no reduction with data reuse" for _, _, reason in refusals)
+    bound = Space.default().on(ops.gelu(m=8, n=8), TARGET)
+    assert bound.tally.refused["multi_level_tiling", "root", "the root block"] == 1
+    assert any(reason == "no reduction with data reuse" for *_, reason in bound.tally.refused)
 
 
 @final
@@ -160,13 +159,9 @@ class SplitInnermost(AbstractRule):
 def test_a_rule_of_the_users_own_takes_one_class() -> None:
     program = ops.add_relu(m=6, n=10)
     space = Space((AutoInline(), SplitInnermost()))
-    sketches = space.sketches(program, TARGET)
-    assert [sketch_outline(s, program) for s in sketches] == [
-        ["o_i o_j <o>"],
-        ["o_i o_j_0 o_j_1 <o>"],
-    ]
-    for sketch in sketches:
-        done = space.finish(replay(sketch, program), TARGET)
+    assert outlines_of(space, program) == [["o_i o_j <o>"], ["o_i o_j_0 o_j_1 <o>"]]
+    for number in range(2):
+        done = space.on(program, TARGET).attempt(number, seed=0)
         assert not isinstance(done, Rejected)
         check_equivalent(program, done.program)
 
@@ -179,8 +174,7 @@ def tile_rows(schedule: Schedule) -> None:
 
 def test_a_schedule_function_is_a_space() -> None:
     program, space = ops.matmul(m=8, n=8, k=8), Space.from_function(tile_rows)
-    (sketch,) = space.sketches(program, TARGET)
-    assert sketch_outline(sketch, program) == ["i_0 k i_1 j <c>"]
+    assert outlines_of(space, program) == [["i_0 k i_1 j <c>"]]
 
 
 def branch(schedule: Schedule) -> None:
@@ -191,26 +185,93 @@ def branch(schedule: Schedule) -> None:
 
 def test_a_schedule_function_that_branches_on_its_draws_has_a_sketch_for_each_branch() -> None:
     program = ops.matmul(m=8, n=8, k=8)
-    found = Space.from_function(branch).sketches(program, TARGET)
-    assert sorted(sketch_outline(s, program)[0] for s in found) == ["i j k <c>", "i_0 i_1 j k <c>"]
+    found = outlines_of(Space.from_function(branch), program)
+    assert sorted(found) == [["i j k <c>"], ["i_0 i_1 j k <c>"]]
 
 
-def test_a_union_offers_the_sketches_of_both() -> None:
+def test_a_union_offers_the_sketches_of_all_members() -> None:
     program = ops.matmul(m=8, n=8, k=8)
-    rules = Space((MultiLevelTiling(structure="SRS", reuse_write=WriteReuse("no")),))
-    union = Space.default() | Space.from_function(tile_rows) | rules
-    parts = (Space.default(), rules, Space.from_function(tile_rows))
-    expected = [s for part in parts for s in part.sketches(program, TARGET)]
-    assert union.sketches(program, TARGET) == tuple(expected)
+    parts = (Space.default(), Space.from_function(tile_rows), COARSE)
+    union = parts[0] | parts[1] | parts[2]
+    expected = [s for part in parts for s in part.on(program, TARGET).sketches]
+    assert union.on(program, TARGET).sketches == tuple(expected)
 
 
 def test_a_union_with_itself_changes_nothing() -> None:
     assert Space.default() | Space.default() == Space.default()
+    assert (COARSE | Space.default()).mutators == CPU_MUTATORS
 
 
-def test_a_union_of_spaces_that_finish_differently_is_refused() -> None:
-    with pytest.raises(UsageError, match="different postprocessors cannot be joined"):
-        Space.default() | Space(CPU_RULES, postprocs=())
+def test_each_member_of_a_union_finishes_its_own_candidates() -> None:
+    program = ops.matmul(m=8, n=8, k=8)
+    bound = (COARSE | replace(Space.from_function(tile_rows), postprocs=())).on(program, TARGET)
+    assert [bool(sketch.postprocs) for sketch in bound.sketches] == [True, False]
+    ruled, called = (bound.attempt(number, seed=0) for number in range(2))
+    assert isinstance(ruled, Schedule)
+    assert isinstance(called, Schedule)
+    kinds = [step.kind for step in called.trace.instructions]
+    assert kinds[-1] == "enter_postproc"
+    assert "decompose_reduction" in [step.kind for step in ruled.trace.instructions]
+    assert "decompose_reduction" not in kinds
+
+
+def test_rules_are_added_and_taken_out_by_name() -> None:
+    names = [rule.name for rule in Space.default().with_rule(SplitInnermost()).rules]
+    assert names[-1] == "split_innermost"
+    space = Space.default().with_rule(SplitInnermost(), before="add_rfactor")
+    at = [rule.name for rule in space.rules].index("split_innermost")
+    assert space.rules[at + 1].name == "add_rfactor"
+    space = space.with_rule(SplitInnermost(2), after="split_innermost")
+    assert space.rules[at : at + 2] == (SplitInnermost(), SplitInnermost(2))
+    assert space.without_rule("split_innermost") == Space.default()
+    with pytest.raises(UsageError, match="no rule 'auto_inlin'; did you mean 'auto_inline'"):
+        Space.default().without_rule("auto_inlin")
+    with pytest.raises(UsageError, match="takes before= or after=, got both"):
+        space.with_rule(SplitInnermost(), before="a", after="b")
+
+
+def test_rules_change_in_every_member_that_has_rules() -> None:
+    union = Space.from_function(tile_rows) | COARSE | Space.default()
+    changed = union.with_rule(SplitInnermost())
+    assert [bool(m.rules) for m in changed.members] == [False, True, True]
+    assert all(m.rules[-1] == SplitInnermost() for m in changed.members if m.rules)
+    assert changed.without_rule("split_innermost") == union
+
+
+def test_a_block_has_a_rule_of_its_own() -> None:
+    program = ops.dense(m=8, n=8, k=8, bias=True, activation="relu")
+    space = Space.default().with_block_rule("z", split_first)
+    bound = space.on(program, TARGET)
+    (sketch,) = bound.sketches
+    assert sketch_outline(sketch.trace, program) == ["i_0 i_1 j k <z>", "relu_i relu_j <relu>"]
+    assert ("multi_level_tiling", "z", "has a rule of its own, 'call_function'") in (
+        bound.tally.refused
+    )
+    again = space.with_block_rule("z", LeaveAlone())
+    assert outlines_of(again, program) == [["i j k <z>", "relu_i relu_j <relu>"]]
+
+
+def test_a_block_names_its_rule_by_an_annotation() -> None:
+    sch = Schedule(ops.matmul(m=8, n=8, k=8))
+    sch.annotate(sch.get_block("c"), "schedule_rule", "none")
+    assert outlines_of(Space.default(), sch.program) == [["i j k <c>"]]
+    sch.unannotate(sch.get_block("c"), "schedule_rule")
+    sch.annotate(sch.get_block("c"), "schedule_rule", "nome")
+    with pytest.raises(UsageError, match="unknown custom rule 'nome'; did you mean 'none'"):
+        _ = Space.default().on(sch.program, TARGET).sketches
+
+
+def test_a_function_of_a_block_must_return_schedules() -> None:
+    space = Space.default().with_block_rule("c", lambda schedule, block: 3)
+    with pytest.raises(UsageError, match="must return None, a Schedule or a list of them, got 3"):
+        _ = space.on(ops.matmul(m=8, n=8, k=8), TARGET).sketches
+
+
+def split_first(schedule: Schedule, block: Ref) -> None:
+    schedule.split(schedule.get_loops(block)[0], (2, None))
+
+
+COARSE = Space((MultiLevelTiling(structure="SRS", reuse_write=WriteReuse("no")),))
 
 
 def test_no_default_for_an_unknown_kind() -> None:

@@ -93,11 +93,10 @@ def test_prime_extents_are_padded_to_have_tiles() -> None:
 
 @pytest.mark.parametrize("seed", range(4))
 def test_padded_tiles_compute_the_same(seed: int) -> None:
-    from metasched.space.report import sample
-
-    program, space = ops.dense(m=19, n=23, k=5, bias=True, activation="relu"), Space.default()
-    for sketch in space.sketches(program, TARGET):
-        done = sample(space, sketch, program, TARGET, seed)
+    program = ops.dense(m=19, n=23, k=5, bias=True, activation="relu")
+    bound = Space.default().on(program, TARGET)
+    for number in range(len(bound.sketches)):
+        done = bound.attempt(number, seed)
         assert not isinstance(done, Rejected), done
         check_equivalent(program, done.program)
 

@@ -1,0 +1,50 @@
+"""The default space of CPUs: rules, postprocessors and mutators, with MetaSchedule's weights."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from metasched.space.postprocs import (
+    DisallowDynamicLoop,
+    RewriteParallelVectorizeUnroll,
+    RewriteReductionBlock,
+)
+from metasched.space.rules import (
+    AddRFactor,
+    ApplyCustomRule,
+    AutoInline,
+    InlineConstantScalars,
+    MultiLevelTiling,
+    ParallelizeVectorizeUnroll,
+    RandomComputeLocation,
+)
+from metasched.space.space import SPACES, Mutators, Postprocs, Rules, Space
+
+CPU_RULES: Final[Rules] = (
+    ApplyCustomRule(),
+    InlineConstantScalars(),
+    AutoInline(),
+    AddRFactor(),
+    MultiLevelTiling(),
+    ParallelizeVectorizeUnroll(),
+    RandomComputeLocation(),
+)
+CPU_POSTPROCS: Final[Postprocs] = (
+    DisallowDynamicLoop(),
+    RewriteReductionBlock(),
+    RewriteParallelVectorizeUnroll(),
+)
+CPU_MUTATORS: Final[Mutators] = (
+    ("tile_size", 0.9),
+    ("compute_location", 0.05),
+    ("unroll", 0.03),
+    ("parallel", 0.02),
+)
+
+
+def cpu_space() -> Space:
+    """The default space of CPUs."""
+    return Space(CPU_RULES, CPU_POSTPROCS, CPU_MUTATORS)
+
+
+SPACES.register("cpu", cpu_space)
