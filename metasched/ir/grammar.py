@@ -36,6 +36,7 @@ STATEMENTS: Final[tuple[type[Node], ...]] = (
     stmt.Seq,
     stmt.If,
     stmt.Alloc,
+    stmt.Invoke,
 )
 PARTS: Final[tuple[type[Node], ...]] = (expr.Buffer, stmt.IterVar, stmt.Region, stmt.Program)
 
@@ -67,6 +68,7 @@ LOWERED: Final = """\
 def lowered(a: Buffer((8,), "float32"), b: Buffer((8,), "float32"), q: Buffer((16,), "int8")):
     acc = declare((1,), "float32x4", scope="register")
     for i in serial(2):
+        invoke("barrier")
         acc[0] = a[ramp(i * 4, 1, 4)] * broadcast(a[0], 4)
         if i == 0:
             b[ramp(0, 1, 4)] = acc[0]

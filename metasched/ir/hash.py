@@ -30,6 +30,7 @@ from metasched.ir.stmt import (
     Block,
     For,
     If,
+    Invoke,
     IterVar,
     Program,
     Region,
@@ -165,6 +166,9 @@ class _Encoder:
                 self.expr(stmt.cond)
                 self.stmt(stmt.then)
                 self.stmt(stmt.other)
+            case Invoke():
+                tokens += ("invoke", stmt.fn, str(len(stmt.args)))
+                self.exprs(stmt.args)
             case Alloc():
                 tokens.append("alloc")
                 self._declare(stmt.buffer)

@@ -31,6 +31,7 @@ from metasched.ir.stmt import (
     Block,
     For,
     If,
+    Invoke,
     IterKind,
     IterVar,
     LoopKind,
@@ -236,6 +237,8 @@ class _Parser:
                 return Store(element.buffer, element.indices, read_expr(node.value, scope))
             case ast.With():
                 return self._with(node, scope)
+            case ast.Expr(value=ast.Call(func=ast.Name(id="invoke"), args=[fn, *args])):
+                return Invoke(read_text(fn), tuple(read_expr(a, scope) for a in args))
             case _:
                 refuse(node, f"{show(node)} is no statement of a program")
 

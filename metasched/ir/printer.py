@@ -35,6 +35,7 @@ from metasched.ir.stmt import (
     Block,
     For,
     If,
+    Invoke,
     IterVar,
     Program,
     Region,
@@ -263,6 +264,9 @@ class _Printer:
                 line = f"{pad}with {_array('declare', stmt.buffer)} as {stmt.buffer.name}:"
                 yield self.noted(line, stmt.buffer.name)
                 yield from self.suite(stmt.body, depth + 1)
+            case Invoke():
+                args = ", ".join((quote(stmt.fn), *(_expr(a, 0) for a in stmt.args)))
+                yield f"{pad}invoke({args})"
             case Seq():
                 yield f"{pad}with seq():"
                 yield from self._plain_seq(stmt, depth + 1)

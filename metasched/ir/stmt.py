@@ -123,6 +123,14 @@ class Alloc(Stmt):
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class Invoke(Stmt):
+    """A call for its effects, such as a barrier; a place in memory is passed as a `Load` of it."""
+
+    fn: str
+    args: tuple[Expr, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class Program(Node):
     """A tensor program: parameters in order (inputs and outputs) and the root block."""
 

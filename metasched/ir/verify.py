@@ -38,6 +38,7 @@ from metasched.ir.stmt import (
     Block,
     For,
     If,
+    Invoke,
     IterVar,
     Program,
     Region,
@@ -183,6 +184,10 @@ class _Verifier:
                 self._stmt(stmt.then, guarded)
                 if stmt.other is not None:
                     self._stmt(stmt.other, guarded)
+            case Invoke():
+                mark = scope.block.name if scope.block else stmt.fn
+                for arg in stmt.args:
+                    self._expr(arg, scope, f"an argument of '{stmt.fn}'", mark)
             case Alloc():
                 self._check_buffer(stmt.buffer, scope)
                 self._stmt(stmt.body, scope.declaring(stmt.buffer))

@@ -31,6 +31,7 @@ from metasched.ir.stmt import (
     Block,
     For,
     If,
+    Invoke,
     IterVar,
     Region,
     Seq,
@@ -168,6 +169,9 @@ def map_exprs(stmt: Stmt, f: Callable[[Expr], Expr]) -> Stmt:
             case If():
                 other = None if node.other is None else visit(node.other)
                 return If(f(node.cond), visit(node.then), other)
+            case Invoke():
+                args = tuple(f(a) for a in node.args)
+                return node if _same(args, node.args) else Invoke(node.fn, args)
             case Block():
                 return replace(
                     node,
@@ -209,6 +213,8 @@ def stmt_exprs(stmt: Stmt) -> tuple[Expr, ...]:
             return (stmt.extent,)
         case If():
             return (stmt.cond,)
+        case Invoke():
+            return stmt.args
         case Block():
             bounds = (e for r in (*stmt.reads, *stmt.writes) for pair in r.ranges for e in pair)
             domains = (e for i in stmt.iters for e in (i.extent, i.binding))
