@@ -53,7 +53,7 @@ def emit(lowered: Lowered, target: Machine) -> CSource:
     Raises:
         CodegenError: the program uses a type or an operation that C lacks.
     """
-    printer = CFamilyPrinter(lowered, C, target.cores)
+    printer = CFamilyPrinter(C, lowered.ranges, lowered.slots, target.cores)
     entry = "metasched_" + printer.name(lowered.name)
     with printer.braces(f"void {entry}(void **args, void *workspace)"):
         _arguments(lowered, printer)

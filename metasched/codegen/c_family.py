@@ -6,17 +6,18 @@ Text is deterministic: names come from the program and helpers are emitted in so
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Generator, Mapping
 from contextlib import contextmanager
+from types import MappingProxyType
 from typing import Final
 
 from metasched.codegen.c_expr import ExprPrinter
 from metasched.codegen.dialect import Dialect
 from metasched.errors import CodegenError
 from metasched.ir.dtype import DType
-from metasched.ir.expr import Binary, Broadcast, Buffer, Expr, Load, Ramp, int_value
+from metasched.ir.expr import Binary, Broadcast, Buffer, Expr, Load, Ramp, Var, int_value
 from metasched.ir.stmt import Alloc, For, If, Seq, Stmt, Store
-from metasched.lower.pipeline import Lowered
+from metasched.lower.storage import Slot
 
 _HALVES: Final = frozenset({DType("float", 16), DType("bfloat", 16)})
 """Types whose vectors not every machine keeps in registers."""
@@ -25,10 +26,16 @@ _HALVES: Final = frozenset({DType("float", 16), DType("bfloat", 16)})
 class CFamilyPrinter(ExprPrinter):
     """Prints the body of one kernel."""
 
-    def __init__(self, lowered: Lowered, dialect: Dialect, cores: int) -> None:
-        super().__init__(dialect, lowered.ranges)
+    def __init__(
+        self,
+        dialect: Dialect,
+        ranges: Mapping[Var, Expr],
+        slots: Mapping[str, Slot] = MappingProxyType({}),
+        cores: int = 1,
+    ) -> None:
+        super().__init__(dialect, ranges)
         self.cores = cores
-        self.slots = lowered.slots
+        self.slots = slots
         self.lines: list[str] = []
         self.pins = False
         self._depth = 0

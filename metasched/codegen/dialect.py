@@ -32,6 +32,7 @@ class Dialect:
             compilers would otherwise load an operand anew at each use.
         pinned_bytes: the sizes of vectors that it is there for.
         parallel: the line before a parallel loop, given the number of threads.
+        vector: the spelling of a vector type.
     """
 
     name: str
@@ -42,6 +43,7 @@ class Dialect:
     pin: str
     pinned_bytes: frozenset[int]
     parallel: Callable[[int], str]
+    vector: Callable[[DType], str] = lambda dtype: short_name(dtype)
 
     def scalar(self, dtype: DType) -> str:
         """The spelling of a scalar type.
@@ -58,7 +60,7 @@ class Dialect:
 
     def typename(self, dtype: DType) -> str:
         """The spelling of a scalar or vector type."""
-        return self.scalar(dtype) if dtype.lanes == 1 else short_name(dtype)
+        return self.scalar(dtype) if dtype.lanes == 1 else self.vector(dtype)
 
 
 def short_name(dtype: DType) -> str:

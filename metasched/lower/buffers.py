@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, replace
 from metasched.ir.expr import Buffer, Expr, Load, Var, const, int_value, sub
 from metasched.ir.lanes import lane_value, shifted
 from metasched.ir.stmt import Alloc, For, If, Seq, Stmt, Store
+from metasched.ir.threads import COMMON_SCOPES, is_thread
 from metasched.ir.walk import expr_loads, map_expr, map_stmts, stmt_exprs, substitute
 from metasched.lower.scope import Scope
 
@@ -166,7 +167,7 @@ def _compact(buffer: Buffer, accesses: list[_Access], outer: int, scope: Scope) 
     for dim, size in enumerate(buffer.shape):
         box = None
         if outer:
-            box = _box([(a.indices[dim], a.loops[outer:]) for a in accesses], scope)
+            box = _box([(a.indices[dim], _moving(buffer, a.loops, outer)) for a in accesses], scope)
         extent = None if box is None else box[1]
         full = int_value(size)
         if box is None or extent is None or (full is not None and extent >= full):
@@ -176,6 +177,12 @@ def _compact(buffer: Buffer, accesses: list[_Access], outer: int, scope: Scope) 
             first.append(box[0])
             shape.append(const(extent))
     return _Placed(replace(buffer, shape=tuple(shape)), tuple(first))
+
+
+def _moving(buffer: Buffer, loops: tuple[For, ...], outer: int) -> tuple[For, ...]:
+    """The loops that a buffer's box spans: those inside its place, and the threads sharing it."""
+    around = loops[:outer] if buffer.scope in COMMON_SCOPES else ()
+    return (*(loop for loop in around if is_thread(loop)), *loops[outer:])
 
 
 def _box(uses: list[tuple[Expr, tuple[For, ...]]], scope: Scope) -> tuple[Expr, int] | None:

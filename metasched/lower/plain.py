@@ -44,6 +44,8 @@ _ENOUGH_ITERATIONS: Final = 64
 
 @dataclass(frozen=True, slots=True)
 class _AnyMachine:
+    kind: str = "cpu"
+    gpu: None = None
     cores: int = 1
     features: tuple[str, ...] = ()
     vector_bits: int = 64

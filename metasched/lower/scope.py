@@ -12,10 +12,21 @@ from metasched.ir.expr import Buffer, Expr, Var
 from metasched.ir.simplify import Simplifier
 from metasched.ir.stmt import Program
 from metasched.ir.walk import fresh_name, names
+from metasched.target.gpu import GpuLimits
 
 
 class Machine(Protocol):
     """The part of `metasched.target.Target` that lowering looks at."""
+
+    @property
+    def kind(self) -> str:
+        """``"cpu"``, ``"cuda"`` or ``"opencl"``."""
+        ...
+
+    @property
+    def gpu(self) -> GpuLimits | None:
+        """The limits of a GPU; None for a CPU."""
+        ...
 
     @property
     def cores(self) -> int:

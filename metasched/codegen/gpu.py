@@ -1,0 +1,261 @@
+"""The printer of GPU kernels, by the tables of a `GpuDialect`, and `emit_gpu`.
+
+A vector is only moved, never computed with: its lanes print one by one. Read `c_family` first.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from typing import Final
+
+from metasched.codegen.c_family import CFamilyPrinter
+from metasched.codegen.cuda import CUDA
+from metasched.codegen.gpu_dialect import GpuDialect
+from metasched.codegen.gpu_source import GpuSource, KernelLaunch
+from metasched.codegen.opencl import opencl
+from metasched.errors import CodegenError
+from metasched.ir.dtype import INT64, DType
+from metasched.ir.expr import Broadcast, Buffer, Cast, Const, Expr, Load, Ramp, Var, int_value
+from metasched.ir.simplify import Simplifier
+from metasched.ir.stmt import For, Invoke, Stmt, Store
+from metasched.ir.walk import loads, stmt_exprs, stores, walk, walk_expr
+from metasched.lower.affine import has_load
+from metasched.lower.gpu.kernel import BARRIER, PRIVATE, Axis, GpuLowered, Kernel
+from metasched.lower.gpu.memory import bytes_of
+from metasched.lower.gpu.vectors import is_fetch, is_multiple
+from metasched.lower.scope import Machine
+
+_STATIC_SHARED: Final = 48 * 1024
+"""Bytes of shared memory that a CUDA kernel can declare without asking for more at launch."""
+
+_SHARED_ALIGNMENT: Final = 128
+
+
+def emit_gpu(lowered: GpuLowered, target: Machine) -> GpuSource:
+    """Print the kernels of a program.
+
+    Raises:
+        CodegenError: the program uses a type or an operation that the language lacks.
+    """
+    dialect = CUDA if target.kind == "cuda" else opencl(half="cl_khr_fp16" in target.features)
+    printer = GpuPrinter(dialect, lowered)
+    launches = tuple(printer.kernel(kernel) for kernel in lowered.kernels)
+    types = frozenset(str(d.scalar) for d in printer.scalars)
+    text = [
+        *dialect.header(types),
+        *dialect.prelude(printer.vector_types, printer.helpers),
+        *printer.lines,
+        "",
+    ]
+    buffers = tuple(bytes_of(b) for b in lowered.temporaries)
+    return GpuSource("\n".join(text), dialect.language, launches, buffers)
+
+
+class GpuPrinter(CFamilyPrinter):
+    """Prints the kernels of one program."""
+
+    def __init__(self, gpu: GpuDialect, lowered: GpuLowered) -> None:
+        super().__init__(gpu.base, lowered.ranges)
+        self.gpu = gpu
+        self.buffers = (*lowered.params, *lowered.temporaries)
+        self.scalars: dict[DType, None] = {}
+        self._bounds = Simplifier(lowered.ranges)
+        self._written: frozenset[Buffer] = frozenset()
+        self._index = "int"
+
+    # -- kernels -------------------------------------------------------------------------------
+
+    def kernel(self, kernel: Kernel) -> KernelLaunch:
+        """Print a kernel and say how to launch it."""
+        entry = "metasched_" + self.name(kernel.name)
+        self._written = frozenset(s.buffer for s in stores(kernel.body))
+        self._index = "int" if _fits_32_bits(kernel, self._bounds) else self.gpu.wide
+        used = self._written | {x.buffer for x in loads(kernel.body)}
+        numbers = tuple(n for n, b in enumerate(self.buffers) if b in used)
+        params = ", ".join(self.param(self.buffers[n]) for n in numbers)
+        x, y, z = (axis.extent for axis in kernel.thread_axes)
+        block = (x, y, z)
+        gx, gy, gz = (axis.extent for axis in kernel.block_axes)
+        with self.braces(self.gpu.kernel(entry, block, params)):
+            self.declare_axes(kernel)
+            dynamic = self.declare_shared(kernel.shared)
+            self.stmt(kernel.body)
+        return KernelLaunch(entry, (gx, gy, gz), block, dynamic, numbers)
+
+    def param(self, buffer: Buffer) -> str:
+        """A pointer parameter."""
+        const = "" if buffer in self._written else "const "
+        kind = f"{self.gpu.spaces['global']}{const}{self.type(buffer.dtype)}"
+        return f"{kind} *{self.gpu.restrict} {self.name(buffer.name)}"
+
+    def declare_axes(self, kernel: Kernel) -> None:
+        """Declare the variables of the axes that the kernel uses."""
+        used = _variables(kernel.body)
+        for axis in kernel.axes.values():
+            if axis.var in used:
+                self.line(f"const {self._index} {self.name(axis.var.name)} = {self.axis(axis)};")
+
+    def axis(self, axis: Axis) -> str:
+        """The position on an axis."""
+        return f"({self._index}){self.gpu.axes[axis.name]}"
+
+    def declare_shared(self, buffers: tuple[Buffer, ...]) -> int:
+        """Declare the buffers of a block; the bytes to ask for at launch."""
+        offsets: list[int] = []
+        total = 0
+        for buffer in buffers:
+            offsets.append(total)
+            total += -(-bytes_of(buffer) // _SHARED_ALIGNMENT) * _SHARED_ALIGNMENT
+        asked = total > _STATIC_SHARED or any(b.scope == "shared.dyn" for b in buffers)
+        if not asked or self.gpu.language != "cuda":
+            for buffer in buffers:
+                size = int_value(buffer.shape[0]) or 0
+                kind = self.type(buffer.dtype)
+                self.line(self.gpu.shared(kind, self.name(buffer.name), size))
+            return 0
+        self.line("extern __shared__ __align__(128) unsigned char ms_shared[];")
+        for buffer, offset in zip(buffers, offsets, strict=True):
+            kind = self.type(buffer.dtype)
+            name = self.name(buffer.name)
+            self.line(f"{kind} *const {name} = ({kind} *)(ms_shared + {offset});")
+        return total
+
+    # -- statements ----------------------------------------------------------------------------
+
+    def stmt(self, stmt: Stmt) -> None:
+        """Print one statement."""
+        if isinstance(stmt, Invoke):
+            self.invoke(stmt)
+        else:
+            super().stmt(stmt)
+
+    def invoke(self, stmt: Invoke) -> None:
+        """Print a call for its effects."""
+        if stmt.fn != BARRIER:
+            raise CodegenError(f"procedure '{stmt.fn}' has no {self.dialect.name}")
+        self.declare_pending()
+        self.line(self.gpu.barrier)
+
+    def loop(self, loop: For) -> None:
+        """Print a loop."""
+        var, extent = self.name(loop.var.name), self.expr(loop.extent, 9)
+        self.declare_pending()
+        if loop.kind == "unrolled":
+            self.line(self.gpu.unroll)
+        with self.braces(f"for ({self._index} {var} = 0; {var} < {extent}; ++{var})"):
+            self.stmt(loop.body)
+
+    def alloc(self, buffer: Buffer) -> None:
+        """Declare a variable or an array of the thread."""
+        if buffer.scope == "register":
+            super().alloc(buffer)
+            return
+        size = int_value(buffer.shape[0])
+        self.line(f"{self.type(buffer.dtype)} {self.name(buffer.name)}[{size}];")
+
+    def store(self, store: Store) -> None:
+        """Print an assignment; what is no aligned vector is stored lane by lane."""
+        if store.indices and store.indices[0].dtype.lanes > 1 and not _is_vector(store):
+            self.scatter(store)
+        else:
+            super().store(store)
+
+    # -- expressions ---------------------------------------------------------------------------
+
+    def type(self, dtype: DType) -> str:
+        """The spelling of a type, noted for the prelude."""
+        self.scalars[dtype.scalar] = None
+        return super().type(dtype)
+
+    def pointer(self, buffer: Buffer, base: Expr, lanes: int) -> str:
+        """The address of an aligned vector."""
+        const = "" if buffer in self._written else "const "
+        vector = self.type(buffer.dtype.with_lanes(lanes))
+        space = self.gpu.spaces[buffer.scope]
+        return f"({space}{const}{vector} *)&{self.element(buffer, base)}"
+
+    def value(self, expr: Expr, dtype: DType) -> str:
+        """An expression as a value to store."""
+        return self.expr(expr)
+
+    def needs_lanes(self, expr: Expr) -> bool:
+        """Whether a vector is computed, lane by lane, rather than moved."""
+        if type(expr) is Load and expr.buffer.scope == "register":
+            return False
+        return not is_fetch(expr)
+
+    def lanewise(self, expr: Expr) -> str:
+        """A vector of lanes."""
+        texts: list[str] = []
+        for lane in range(expr.dtype.lanes):
+            with self.lane(lane):
+                texts.append(self.expr(expr, 1))
+        return self.gpu.literal(self.type(expr.dtype), texts)
+
+    def load(self, expr: Load, level: int) -> str:
+        """An element, an aligned vector, a register or one lane of it."""
+        if expr.buffer.scope == "register":
+            name = self.register(expr.buffer)
+            if self._lane is None or expr.buffer.dtype.lanes == 1:
+                return name
+            return self.gpu.lane(name, self._lane)
+        return super().load(expr, level)
+
+    def arm(self, expr: Expr, dtype: DType) -> str:
+        """An arm of a choice."""
+        return self.expr(expr, 2)
+
+    def cast(self, expr: Cast, level: int) -> str:
+        """A conversion; one to bool asks whether the value is not zero."""
+        if expr.dtype.code == "bool" and expr.value.dtype.code != "bool":
+            return f"({self.expr(expr.value, 8)} != 0)"
+        return super().cast(expr, level)
+
+    def literal(self, expr: Const) -> str:
+        """The text of a constant."""
+        value, dtype = expr.value, expr.dtype
+        finite = not dtype.is_float or math.isfinite(value)
+        if finite or dtype.bits == 16:
+            return super().literal(expr)
+        nan, infinity = self.gpu.special[f"f{dtype.bits}"]
+        return nan if math.isnan(value) else f"-{infinity}" if value < 0 else infinity
+
+
+def _is_vector(store: Store) -> bool:
+    """Whether a vector is stored to provably aligned elements of common memory."""
+    (index,) = store.indices
+    if not isinstance(index, Ramp) or int_value(index.stride) != 1:
+        return False
+    plain = store.buffer.scope not in PRIVATE and not has_load(index.base)
+    return plain and is_multiple(index.base, index.lanes)
+
+
+def _variables(stmt: Stmt) -> set[Var]:
+    found: set[Var] = set()
+    for node in walk(stmt):
+        for expr in stmt_exprs(node):
+            found.update(e for e in walk_expr(expr) if type(e) is Var)
+    return found
+
+
+def _fits_32_bits(kernel: Kernel, known: Simplifier) -> bool:
+    """Whether no sum or product of indices leaves the range of an int."""
+    return all(
+        _small(expr, known)
+        for node in walk(kernel.body)
+        for outer in stmt_exprs(node)
+        for expr in _indices(outer)
+    )
+
+
+def _indices(expr: Expr) -> Iterable[Expr]:
+    """The int64 expressions of variables in an expression."""
+    for node in walk_expr(expr):
+        if node.dtype == INT64 and type(node) not in (Load, Cast, Broadcast) and not has_load(node):
+            yield node
+
+
+def _small(expr: Expr, known: Simplifier) -> bool:
+    low, high = known.bounds(expr)
+    return low is not None and high is not None and -(2**31) <= low and high < 2**31

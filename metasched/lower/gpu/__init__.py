@@ -1,0 +1,1 @@
+"""Lowering for GPUs: kernels of threads from thread-bound loops. Read `pipeline`."""
