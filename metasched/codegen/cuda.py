@@ -86,7 +86,9 @@ CUDA: Final = GpuDialect(
     ),
     header=lambda types: ["#include <cuda_fp16.h>"] if "float16" in types else [],
     axes={
-        f"{group}.{axis}": f"{group}.{axis}" for group in ("blockIdx", "threadIdx") for axis in "xyz"
+        f"{group}.{axis}": f"{group}.{axis}"
+        for group in ("blockIdx", "threadIdx")
+        for axis in "xyz"
     },
     barrier="__syncthreads();",
     spaces={"global": "", "shared": "", "shared.dyn": "", "local": ""},

@@ -39,7 +39,10 @@ def run_opencl(source: GpuSource, arrays: Sequence[Array]) -> list[Array]:
     held += [_guarded(np.full(size, 0xFF, np.uint8)) for size in source.buffers]
     flags: Any = api.mem_flags.READ_WRITE | api.mem_flags.COPY_HOST_PTR
     buffers: list[Any] = [api.Buffer(context, flags, hostbuf=data) for data in held]
-    views = [b.get_sub_region(_GUARD * 2, len(d) - _GUARD * 4) for b, d in zip(buffers, held)]
+    views = [
+        b.get_sub_region(_GUARD * 2, len(d) - _GUARD * 4)
+        for b, d in zip(buffers, held, strict=True)
+    ]
     for launch in source.launches:
         size = [g * b for g, b in zip(launch.grid, launch.block, strict=True)]
         kernel: Any = getattr(program, launch.entry)

@@ -11,7 +11,7 @@ from dataclasses import replace
 
 from metasched.errors import CodegenError
 from metasched.ir.expr import Expr, Var, const, int_value
-from metasched.ir.stmt import Alloc, Block, For, If, Seq, Stmt, Store, seq
+from metasched.ir.stmt import Alloc, Block, For, If, Seq, Stmt, seq
 from metasched.ir.walk import (
     expr_loads,
     free_vars,
@@ -88,9 +88,7 @@ def axes_of(nest: Stmt, scope: Scope) -> dict[str, Axis]:
                     "give the sizes of the program as numbers"
                 )
             extents[loop.thread] = extent
-    return {
-        name: _axis(name, extents.get(name, 1), scope) for name in (*BLOCK_AXES, *THREAD_AXES)
-    }
+    return {name: _axis(name, extents.get(name, 1), scope) for name in (*BLOCK_AXES, *THREAD_AXES)}
 
 
 def _axis(name: str, extent: int, scope: Scope) -> Axis:
@@ -115,7 +113,7 @@ def unify_threads(stmt: Stmt, axes: dict[str, Axis], scope: Scope) -> Stmt:
 
 
 def _sink(loop: For) -> Stmt:
-    """A virtual thread's loop moved inwards, where its iterations may run statement by statement."""
+    """A virtual thread's loop moved inwards, where its statements may run one after the other."""
     return _sunk(loop, loop.body) if _iterations_commute(loop) else replace(loop, kind="serial")
 
 

@@ -85,10 +85,7 @@ def _fits(loop: For, inside: list[Stmt], lanes: int, extent: int, scope: Scope) 
                     return False
             case _:
                 pass
-    return any(
-        b.scope not in PRIVATE and _aligned(i, loop.var, lanes)
-        for b, i in _places(inside)
-    )
+    return any(b.scope not in PRIVATE and _aligned(i, loop.var, lanes) for b, i in _places(inside))
 
 
 def _places(stmts: Iterable[Stmt]) -> Iterable[tuple[Buffer, Expr]]:
