@@ -64,12 +64,14 @@ class LoopSummary:
         extent: its extent, maybe in tile sizes.
         reduces: whether it drives a reduce iteration of the block.
         parallel_safe: whether it is spatial for every block below and stands in the outer chain.
+        thread: the thread axis that it is bound to, if any.
     """
 
     var: Var
     extent: Expr
     reduces: bool
     parallel_safe: bool
+    thread: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,6 +106,7 @@ class StoreSummary:
         dtype: type of the stored value.
         reduction: whether the store updates what it wrote before.
         predicated: whether the block has a predicate; how often it holds is not modelled.
+        notes: the annotations of its block that are numbers.
     """
 
     block: str
@@ -114,6 +117,7 @@ class StoreSummary:
     dtype: DType
     reduction: bool
     predicated: bool
+    notes: Mapping[str, Expr] = field(default_factory=dict[str, Expr])
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,11 +140,7 @@ def summarise(program: Program) -> ProgramSummary:
     found = _Summariser()
     for number, stmt in enumerate(top):
         found.visit(stmt, _Place(number, frozenset(_outer_chain(stmt))))
-    notes = {
-        key: found.shared(value if isinstance(value, Expr) else const(value))
-        for key, value in program.root.annotations
-        if isinstance(value, Expr | int)
-    }
+    notes = found.numbers(program.root)
     symbols = {e.name: e for e in found.known if isinstance(e, Var)}
     return ProgramSummary(tuple(found.stores), len(top), notes, symbols)
 
@@ -181,6 +181,7 @@ class _Place:
         values: iteration variables of the blocks around, over the loops.
         reduced: the loops that drive reduce iterations of the blocks around.
         predicated: whether one of the blocks around has a predicate.
+        notes: the annotations of the innermost block that are numbers.
     """
 
     nest: int
@@ -190,6 +191,7 @@ class _Place:
     values: Mapping[Var, Expr] = field(default_factory=dict[Var, Expr])
     reduced: frozenset[Var] = frozenset()
     predicated: bool = False
+    notes: Mapping[str, Expr] = field(default_factory=dict[str, Expr])
 
     def inside(self, block: Block) -> _Place:
         """The place of a block's body."""
@@ -227,7 +229,7 @@ class _Summariser:
             case For():
                 self.visit(stmt.body, replace(at, loops=(*at.loops, stmt)))
             case Block():
-                self.visit(stmt.body, at.inside(stmt))
+                self.visit(stmt.body, replace(at.inside(stmt), notes=self.numbers(stmt)))
             case Store():
                 self.stores.append(self.store(stmt, at))
             case _:
@@ -257,7 +259,11 @@ class _Summariser:
         )
         summaries = tuple(
             LoopSummary(
-                loop.var, self.shared(loop.extent), loop.var in at.reduced, loop.var in at.chain
+                loop.var,
+                self.shared(loop.extent),
+                loop.var in at.reduced,
+                loop.var in at.chain,
+                loop.thread,
             )
             for loop in loops
         )
@@ -270,7 +276,16 @@ class _Summariser:
             store.buffer.dtype,
             reduction,
             at.predicated,
+            at.notes,
         )
+
+    def numbers(self, block: Block) -> dict[str, Expr]:
+        """The annotations of a block that are numbers, maybe over sampled values."""
+        return {
+            key: self.shared(value if isinstance(value, Expr) else const(value))
+            for key, value in block.annotations
+            if isinstance(value, Expr | int)
+        }
 
     def linear(self, index: Expr, position: Mapping[Var, int]) -> LinearForm:
         """An index as a sum of terms over the loops."""

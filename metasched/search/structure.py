@@ -27,6 +27,7 @@ from metasched.schedule.samplers.site import (
     factorisations,
 )
 from metasched.schedule.schedule import Schedule
+from metasched.space.rules.auto_bind import THREADS
 from metasched.trace.instruction import Decision
 from metasched.trace.trace import Trace
 
@@ -57,7 +58,7 @@ class Structure:
         sites: instruction indices of the free sites, one column each.
         tables: per free site its decisions, int64 ``(count, width)``; entries of the matrix are row
             numbers of these tables.
-        kinds: "tile" or "categorical" per free site.
+        kinds: "tile", "thread" (a choice of threads) or "categorical" per free site.
         probs: per free site the probabilities of its decisions, None for uniform.
     """
 
@@ -71,7 +72,9 @@ class Structure:
         self.sites = tuple(sorted(free))
         found = [schedule.sites[i] for i in self.sites]
         self.tables = tuple(_table(site) for site in found)
-        self.kinds = tuple("categorical" if isinstance(s, Categorical) else "tile" for s in found)
+        self.kinds = tuple(
+            _kind(sketch, site, index) for index, site in zip(self.sites, found, strict=True)
+        )
         self.probs = tuple(
             np.asarray(s.probs) if isinstance(s, Categorical) else None for s in found
         )
@@ -124,7 +127,7 @@ class Structure:
         result = dict(self.structural)
         for site, table, kind, entry in zip(self.sites, self.tables, self.kinds, row, strict=True):
             values = tuple(int(v) for v in table[int(entry)])
-            result[site] = values[0] if kind == "categorical" else values
+            result[site] = values[0] if kind != "tile" else values
         return result
 
     def trace(self, row: Sequence[int] | Rows) -> Trace:
@@ -146,6 +149,18 @@ class Structure:
                 return None
             row[column] = hits[0]
         return row
+
+
+def _kind(sketch: Trace, site: AbstractSite, index: int) -> str:
+    """What a free site decides, by what its value is noted as."""
+    if not isinstance(site, Categorical):
+        return "tile"
+    (value,) = sketch.instructions[index].outputs
+    return "thread" if (THREADS, value) in _notes(sketch) else "categorical"
+
+
+def _notes(sketch: Trace) -> set[tuple[object, object]]:
+    return {step.inputs[1:3] for step in sketch.instructions if step.kind == "annotate"}  # pyright: ignore[reportReturnType]
 
 
 def _table(site: AbstractSite) -> Rows:

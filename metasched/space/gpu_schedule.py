@@ -23,14 +23,18 @@ from metasched.space.rules import (
 )
 
 _FIRST: Final[tuple[AbstractRule, ...]] = (InlineConstantScalars(), AutoInline())
-_REST: Final = AutoInline(disallow_if_then_else=False, require_injective=False, disallow_op=())
+INLINE_REST: Final = AutoInline(
+    disallow_if_then_else=False, require_injective=False, disallow_op=()
+)
+"""Inlines what tiling left, such as padding into the copies that read it."""
+
 _NOTES: Final = ParallelizeVectorizeUnroll(0, 0, unroll_max_steps=(64,))
 _TILING: Final = MultiLevelTilingGpu(fixed=gpu_tiles)
 
 GPU_ATTEMPTS: Final[tuple[tuple[AbstractRule, ...], ...]] = (
-    (*_FIRST, _TILING, _REST, CrossThreadReduction(variants=("fused", "across")), _NOTES),
-    (*_FIRST, _REST, CrossThreadReduction(variants=("across",)), _NOTES),
-    (*_FIRST, _REST),
+    (*_FIRST, _TILING, INLINE_REST, CrossThreadReduction(variants=("fused", "across")), _NOTES),
+    (*_FIRST, INLINE_REST, CrossThreadReduction(variants=("across",)), _NOTES),
+    (*_FIRST, INLINE_REST),
     (),
 )
 """Rules to try, the best first; the last holds for every program."""

@@ -24,6 +24,9 @@ _TERMS = 16
 _LEAST_INTENSITY = 4.0
 """Multiply-adds per load from shared memory above which loads do not hold the arithmetic up."""
 
+_LEAST_REUSE = 32.0
+"""Multiply-adds per element that a block loads above which the caches keep up."""
+
 _LANES = 4
 """Elements of one thread that lie side by side; its others lie as far away as threads reach."""
 
@@ -108,4 +111,6 @@ def _merit(shape: _Shape, extents: tuple[int, int], others: int, limits: GpuLimi
     warps = min(waves, together) * ceil(threads / limits.warp_size)
     hidden = min(warps * rows * columns / 64, 1.0) ** 0.5
     intensity = min(rows * columns / (rows + columns), _LEAST_INTENSITY) / _LEAST_INTENSITY
-    return useful * full * even * hidden * (0.3 + 0.7 * intensity)
+    tall, wide = min(down * rows, extents[0]), min(across * columns, extents[1])
+    shared = min(tall * wide / (tall + wide) / _LEAST_REUSE, 1.0) ** 0.5
+    return useful * full * even * hidden * shared * (0.3 + 0.7 * intensity)

@@ -3,6 +3,7 @@
 from metasched.search.mutators import (
     compute_location,
     parallel,
+    thread_binding,
     tile_size,
     unroll,
 )
@@ -22,6 +23,7 @@ __all__ = [
     "compute_location",
     "make_mutators",
     "parallel",
+    "thread_binding",
     "tile_size",
     "unroll",
 ]

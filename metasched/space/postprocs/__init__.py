@@ -21,3 +21,4 @@ from metasched.space.postprocs.rewrite_reduction_block import (
 from metasched.space.postprocs.rewrite_unbound_block import (
     RewriteUnboundBlock as RewriteUnboundBlock,
 )
+from metasched.space.postprocs.verify_gpu_code import VerifyGpuCode as VerifyGpuCode

@@ -8,6 +8,7 @@ from typing import ClassVar, final
 from metasched.errors import ScheduleError
 from metasched.ir.stmt import Block, annotation
 from metasched.ir.walk import free_vars, substitute
+from metasched.schedule.primitives.loop_nest import is_unit
 from metasched.schedule.schedule import Schedule
 from metasched.schedule.state import State
 from metasched.space.binding import ACROSS
@@ -80,7 +81,8 @@ def _fused(schedule: Schedule, block: Ref) -> Schedule | None:
     if writes_output(state, found) or not readers:
         return None
     depth = _shared_depth(state, found, readers[-1])
-    if not depth:
+    left = state.loops_above(readers[-1])[depth:]
+    if not depth or all(is_unit(loop) for loop in left):
         return None
     loop = schedule.get_loops(schedule.get_block(readers[-1].name))[depth - 1]
     try:

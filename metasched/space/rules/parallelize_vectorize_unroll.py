@@ -38,7 +38,7 @@ class ParallelizeVectorizeUnroll(AbstractRule):
         """Only the root block is annotated, and once."""
         if not is_root(state, block):
             return "not the root block"
-        if annotation(block.annotations, VECTORIZE) is not None:
+        if any(annotation(block.annotations, key) is not None for key in (VECTORIZE, UNROLL)):
             return "annotated already"
         return None
 
@@ -46,7 +46,8 @@ class ParallelizeVectorizeUnroll(AbstractRule):
         """Annotate, sampling the unroll limit."""
         if self.max_jobs_per_core >= 1:
             schedule.annotate(block, PARALLEL, self.max_jobs_per_core * target.cores)
-        schedule.annotate(block, VECTORIZE, self.max_vectorize_extent)
+        if self.max_vectorize_extent >= 1:
+            schedule.annotate(block, VECTORIZE, self.max_vectorize_extent)
         if self.unroll_max_steps:
             steps = list(self.unroll_max_steps)
             limit = schedule.sample_categorical(steps, [1.0 / len(steps)] * len(steps))

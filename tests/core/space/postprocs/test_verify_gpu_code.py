@@ -1,0 +1,43 @@
+from __future__ import annotations
+
+import pytest
+
+from metasched import ops
+from metasched.schedule.schedule import Schedule
+from metasched.space.postprocs import Rejected, VerifyGpuCode, postprocess
+from metasched.target import Target
+
+
+def tile(rows: int, threads: int, scope: str) -> Schedule:
+    sch = Schedule(ops.matmul(m=4096, n=4096, k=64))
+    block = sch.get_block("c")
+    i, j, k = sch.get_loops(block)
+    blocks, inner = sch.split(i, (None, rows))
+    outer, lanes = sch.split(j, (None, threads))
+    sch.reorder(blocks, outer, lanes, k, inner)
+    sch.bind(sch.fuse(blocks, outer), "blockIdx.x")
+    sch.bind(lanes, "threadIdx.x")
+    copy = sch.cache_read(block, 0, scope)
+    sch.compute_at(copy, lanes)
+    back = sch.cache_write(block, 0, "local")
+    sch.reverse_compute_at(back, lanes)
+    return sch
+
+
+@pytest.mark.parametrize(
+    ("rows", "threads", "scope", "given"),
+    [
+        (64, 256, "shared", None),
+        (64, 2048, "shared", "threads of a block"),
+        (256, 64, "shared.dyn", "registers of a thread"),
+        (128, 512, "shared.dyn", "registers of a block"),
+        (208, 64, "shared", "bytes of shared memory"),
+        (208, 64, "shared.dyn", None),
+    ],
+)
+def test_what_a_kernel_takes_is_compared_with_the_target(
+    rows: int, threads: int, scope: str, given: str | None
+) -> None:
+    result = postprocess(tile(rows, threads, scope), (VerifyGpuCode(),), Target("cuda:sm_90"))
+    expected = None if given is None else f"more {given} than the GPU has"
+    assert (result.reason if isinstance(result, Rejected) else None) == expected
