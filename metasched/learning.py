@@ -28,7 +28,6 @@ from metasched.search.history import Measured
 from metasched.search.population import Book
 from metasched.search.scoring import training_samples
 from metasched.search.structure_set import StructureSet
-from metasched.space.space import Space
 from metasched.target import Target
 from metasched.trace.trace import Trace
 
@@ -44,60 +43,63 @@ def task_name(workload: Workload, target: Target) -> str:
     return f"{workload.hash}:{target.key()}"
 
 
-def samples_of(
-    records: Iterable[TuningRecord], workload: Workload, target: Target, space: Space
-) -> list[Sample]:
-    """Training samples of the records of one program.
+def samples_of(records: Iterable[TuningRecord], workload: Workload, target: Target) -> list[Sample]:
+    """Training samples of the records of one program, whatever space they came from.
 
-    Records of other spaces, by traces that the space does not hold, are left out.
+    The sketches are read off the records: traces that differ in nothing but decisions share one.
     """
     program = parse(workload.text)
-    sketches = [sketch.trace for sketch in space.on(program, target).sketches]
-    structures = StructureSet(program, sketches, machine_of(target))
+    known = [pair for record in records if (pair := _known(record)) is not None]
+    sketches = {trace.instructions: Trace(trace.instructions) for trace, _ in known}
+    structures = StructureSet(program, tuple(sketches.values()), machine_of(target))
     book, measured = Book(), list[Measured]()
-    for record in records:
-        if record.status in _UNKNOWN or not record.trace:
-            continue
-        try:
-            found = structures.of_trace(Trace.from_json(record.trace).without_postproc())
-        except TraceError:
-            continue
+    for trace, time_s in known:
+        found = structures.of_trace(trace)
         if found is not None:
-            time_s = record.time_s if record.is_servable else None
             measured.append(Measured(book.number(found[0]), found[1], time_s))
     return training_samples(book, measured, task_name(workload, target))
 
 
+def _known(record: TuningRecord) -> tuple[Trace, float | None] | None:
+    """The trace up to postprocessing, and the seconds where it ran; None for what says nothing."""
+    if record.status in _UNKNOWN or not record.trace:
+        return None
+    try:
+        trace = Trace.from_json(record.trace).without_postproc()
+    except TraceError:
+        return None
+    return trace, record.time_s if record.is_servable else None
+
+
 def all_samples(
-    database: AbstractDatabase, target: Target, space: Space, least: int = 1
+    database: AbstractDatabase, target: Target, least: int = 1
 ) -> dict[str, list[Sample]]:
     """Samples of every program on record for a target, by the program's name and hash.
 
     Args:
         database: the records.
         target: of the records.
-        space: what the records are candidates of.
         least: programs with fewer samples are left out.
     """
     found: dict[str, list[Sample]] = {}
     for workload in database.workloads():
         try:
-            samples = samples_of(database.records(workload.hash, target), workload, target, space)
+            samples = samples_of(database.records(workload.hash, target), workload, target)
         except MetaschedError:
-            continue  # written by a later version, or by a space of other programs
+            continue  # written by a later version
         if len(samples) >= least:
             found[f"{workload.name} {workload.hash[:8]}"] = samples
     return found
 
 
-def rebuild_model(database: AbstractDatabase, target: Target, space: Space, model: str) -> int:
+def rebuild_model(database: AbstractDatabase, target: Target, model: str) -> int:
     """Replace the saved model of a target by what all records teach; returns the samples used.
 
     Raises:
         UsageError: no such model.
     """
     fresh = COST_MODELS[model](LAYOUT, 0)
-    known = [s for samples in all_samples(database, target, space).values() for s in samples]
+    known = [s for samples in all_samples(database, target).values() for s in samples]
     fresh.update(known)
     database.save_model(target.key(), model, fresh.save(), MODEL_FEATURES)
     return len(known)

@@ -155,10 +155,10 @@ def test_what_one_job_learns_the_next_one_starts_from(pool: LocalWorkers) -> Non
         tune(ops.matmul(m=16, n=32, k=12), trials=20, seed=1, **options)  # type: ignore[arg-type]
         pooled = _saved_model(database)
         assert {sample.task for sample in pooled._pool} > tasks
-        evaluations = evaluate_model(all_samples(database, TARGET, Space.default("cpu"), least=16))
-        assert [one.samples for one in evaluations] == [23, 19]
+        evaluations = evaluate_model(all_samples(database, TARGET, least=16))
+        assert [one.samples for one in evaluations] == [24, 20]
         assert all(one.unseen is not None for one in evaluations)
-        assert rebuild_model(database, TARGET, Space.default("cpu"), "boosted_trees") == 42
+        assert rebuild_model(database, TARGET, "boosted_trees") == 44
         assert {s.task for s in _saved_model(database)._pool} == {s.task for s in pooled._pool}
 
 

@@ -39,7 +39,6 @@ def evaluate(url: str, target: str, kind: str, folds: int, as_json: bool) -> Non
     from metasched.database import open_database
     from metasched.errors import UsageError
     from metasched.learning import all_samples, evaluate_model
-    from metasched.space.space import Space
     from metasched.target import Target
 
     if folds < 2:
@@ -47,7 +46,7 @@ def evaluate(url: str, target: str, kind: str, folds: int, as_json: bool) -> Non
     options.require_file(url)
     goal = Target(target)
     with open_database(url) as database:
-        samples = all_samples(database, goal, Space.default(goal.kind), least=_LEAST)
+        samples = all_samples(database, goal, least=_LEAST)
     if not samples:
         raise UsageError(
             f"no program in {url} has {_LEAST} records for {goal}; tune with more trials first"
@@ -71,13 +70,12 @@ def train(url: str, target: str, kind: str, as_json: bool) -> None:
     """
     from metasched.database import open_database
     from metasched.learning import rebuild_model
-    from metasched.space.space import Space
     from metasched.target import Target
 
     options.require_file(url)
     goal = Target(target)
     with open_database(url) as database:
-        count = rebuild_model(database, goal, Space.default(goal.kind), kind)
+        count = rebuild_model(database, goal, kind)
     if as_json:
         options.print_json({"database": url, "model": kind, "samples": count})
     else:

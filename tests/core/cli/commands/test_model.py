@@ -17,12 +17,12 @@ def test_eval_and_train_on_what_tuning_left(cli: Cli) -> None:
     assert found.status == 0
     (program,) = json.loads(found.out)["programs"]
     assert program["program"].startswith("matmul ")
-    assert program["samples"] == 19
+    assert program["samples"] == 20
     assert program["unseen"] is None
     assert -1.0 <= program["held_out"]["spearman"] <= 1.0
     assert "held out" in cli("model", "eval").out
     trained = cli("model", "train", "--json")
-    assert json.loads(trained.out)["samples"] == 19
+    assert json.loads(trained.out)["samples"] == 20
 
 
 def test_refusals_name_the_remedy(cli: Cli) -> None:
