@@ -56,7 +56,7 @@ class Facts:
         self.ranges = dict(ranges)
         self.simplify = Simplifier(ranges)
         self._tiles = tiles
-        self._relaxed: dict[tuple[Expr, frozenset[Var]], Range | None] = {}
+        self._relaxed: dict[frozenset[Var], dict[Expr, Range | None]] = {}
 
     # -- proofs --------------------------------------------------------------------------------
 
@@ -128,18 +128,19 @@ class Facts:
             The first value, over the other loops, and the extent, over sizes only; None where no
             such range is known.
         """
-        key = (expr, frozenset(inner))
-        if key not in self._relaxed:
-            simple = self.simplify(expr)
-            found = self._span(simple, inner)
-            if found is None:
-                self._relaxed[key] = None
-            elif found[1] is _zero(expr.dtype):
-                self._relaxed[key] = simple, const(1, expr.dtype)
-            else:
-                extent = self._fold(self.simplify(add(found[1], 1)))
-                self._relaxed[key] = self.simplify(found[0]), extent
-        return self._relaxed[key]
+        known = self._relaxed.setdefault(frozenset(inner), {})
+        if expr not in known:
+            known[expr] = self._relax(expr, inner)
+        return known[expr]
+
+    def _relax(self, expr: Expr, inner: Collection[Var]) -> Range | None:
+        simple = self.simplify(expr)
+        found = self._span(simple, inner)
+        if found is None:
+            return None
+        if found[1] is _zero(expr.dtype):
+            return simple, const(1, expr.dtype)
+        return self.simplify(found[0]), self._fold(self.simplify(add(found[1], 1)))
 
     def _span(self, expr: Expr, inner: Collection[Var]) -> Range | None:
         """Lowest value, and the distance to the highest."""

@@ -14,7 +14,7 @@ from typing import Final, Literal, TypeAlias
 
 from metasched.errors import UsageError
 from metasched.ir.dtype import BOOL, FLOAT32, INT64, DType
-from metasched.ir.node import Node
+from metasched.ir.node import Node, slot_setters
 
 BinaryOp = Literal[
     "add", "sub", "mul", "div", "floordiv", "floormod", "min", "max",
@@ -149,7 +149,7 @@ class Const(Expr):
         return same_nan or (self.value == other.value and same_sign)
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, slots=True, eq=False, init=False)
 class Binary(Expr):
     """``a op b`` on operands of one dtype; comparisons and logic give bool."""
 
@@ -158,17 +158,24 @@ class Binary(Expr):
     b: Expr
     dtype: DType = field(init=False, repr=False)
 
-    def __post_init__(self) -> None:
-        dtype = self.a.dtype
-        if dtype is not self.b.dtype and dtype != self.b.dtype:
+    def __init__(self, op: BinaryOp, a: Expr, b: Expr) -> None:
+        dtype = a.dtype
+        if dtype is not b.dtype and dtype != b.dtype:
             raise UsageError(
-                f"'{self.op}' needs operands of one dtype, got {self.a.dtype} and "
-                f"{self.b.dtype}; convert one with te.cast"
+                f"'{op}' needs operands of one dtype, got {a.dtype} and {b.dtype}; "
+                "convert one with te.cast"
             )
         # Kept, not derived on demand: asking a deep sum would walk down it each time.
-        if self.op in COMPARISONS:
+        if op in COMPARISONS:
             dtype = BOOL.with_lanes(dtype.lanes)
-        object.__setattr__(self, "dtype", dtype)
+        _set_op(self, op)
+        _set_a(self, a)
+        _set_b(self, b)
+        _set_dtype(self, dtype)
+
+
+_set_op, _set_a, _set_b, _set_dtype = slot_setters(Binary, "op", "a", "b", "dtype")
+"""Written by hand as a sum is what is built most, and a dataclass takes twice as long."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -369,7 +376,8 @@ def _fold(op: BinaryOp, a: Expr, b: Expr) -> Expr:
     if type(a) is Const and type(b) is Const and a.dtype.is_int and op in _FOLD:
         if op in ("floordiv", "floormod") and b.value == 0:
             return Binary(op, a, b)
-        return Const(_FOLD[op](a.value, b.value), BOOL if op in COMPARISONS else a.dtype)
+        value = _FOLD[op](a.value, b.value)
+        return (TRUE if value else FALSE) if op in COMPARISONS else const(value, a.dtype)
     return Binary(op, a, b)
 
 

@@ -43,3 +43,8 @@ def _fields(kind: type[Node]) -> Callable[[Any], Any]:
     """What takes the fields of such a node, all at once."""
     taken = _FIELDS[kind] = attrgetter(*kind.__match_args__)
     return taken
+
+
+def slot_setters(kind: type[Node], *names: str) -> tuple[Callable[[Node, object], None], ...]:
+    """What fills slots of a frozen node, for a constructor written by hand."""
+    return tuple(getattr(kind, name).__set__ for name in names)

@@ -83,6 +83,13 @@ def _constant(poly: Poly) -> int | None:
     return poly[()] if len(poly) == 1 and () in poly else None
 
 
+def _place(item: tuple[Monomial, int]) -> tuple[object, ...]:
+    """Where a term stands: what is added first, then by size and name."""
+    m, c = item
+    names = [(0, a.name) if type(a) is Var else _key(a) for a in m]
+    return c < 0, -abs(c), -len(m), names
+
+
 def _from_poly(poly: Poly, dtype: DType) -> Expr:
     """Large coefficients first, so tiles read ``i0 * 64 + i1 * 8 + i2``; the constant last."""
     if len(poly) == 1:
@@ -90,30 +97,20 @@ def _from_poly(poly: Poly, dtype: DType) -> Expr:
         if c == 1 and len(only) == 1:
             return only[0]
     total: Expr | None = None
-    order = [m for m in poly if m]
+    order = [item for item in poly.items() if item[0]]
     if len(order) > 1:
-        order.sort(
-            key=lambda m: (
-                -abs(poly[m]),
-                -len(m),
-                [(0, a.name) if type(a) is Var else _key(a) for a in m],
-            )
-        )
-    for positive_first in (True, False):
-        for m in order:
-            c = poly[m]
-            if (c > 0) is not positive_first:
-                continue
-            # Built directly, since atoms are no constants and this is the hottest loop.
-            term: Expr = m[0]
-            for atom in m[1:]:
-                term = Binary("mul", term, atom)
-            if abs(c) != 1:
-                term = Binary("mul", term, const(abs(c), dtype))
-            if total is None:
-                total = term if c > 0 else sub(const(0, dtype), term)
-            else:
-                total = Binary("add" if c > 0 else "sub", total, term)
+        order.sort(key=_place)
+    # Built directly, since atoms are no constants and this is the hottest loop.
+    for m, c in order:
+        term: Expr = m[0]
+        for atom in m[1:]:
+            term = Binary("mul", term, atom)
+        if c != 1 and c != -1:
+            term = Binary("mul", term, const(abs(c), dtype))
+        if total is None:
+            total = term if c > 0 else sub(const(0, dtype), term)
+        else:
+            total = Binary("add" if c > 0 else "sub", total, term)
     offset = poly.get((), 0)
     if total is None:
         return const(offset, dtype)
