@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from metasched.ir.expr import Binary, Buffer, Expr, Select, Var, const
 from metasched.ir.simplify import simplify
-from metasched.ir.stmt import Block, IterVar, Stmt
+from metasched.ir.stmt import Block, For, IterVar, Stmt
 from metasched.ir.walk import child_stmts, expr_loads, free_vars, stores, walk_expr
 
 
@@ -23,6 +23,8 @@ def direct_blocks(stmt: Stmt) -> Iterator[Block]:
         node = stack.pop()
         if isinstance(node, Block):
             yield node
+        elif isinstance(node, For):
+            stack.append(node.body)
         else:
             stack.extend(reversed(child_stmts(node)))
 

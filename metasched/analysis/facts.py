@@ -134,6 +134,9 @@ class Facts:
         return known[expr]
 
     def _relax(self, expr: Expr, inner: Collection[Var]) -> Range | None:
+        plain = self.simplify.span(expr, inner)
+        if plain is not None:
+            return plain[0], const(plain[1] + 1, expr.dtype)
         simple = self.simplify(expr)
         found = self._span(simple, inner)
         if found is None:

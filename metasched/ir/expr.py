@@ -106,12 +106,32 @@ class Expr(Node):
 ExprLike: TypeAlias = Expr | int | float
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, slots=True, eq=False, init=False)
 class Var(Expr):
     """A named scalar: a loop variable, a block iteration variable, a size or a tile factor."""
 
     name: str
     dtype: DType = INT64
+
+    def __new__(cls, name: str, dtype: DType = INT64) -> Var:
+        # One object for each name and dtype: variables are the keys of most tables, and this way
+        # they compare and hash by identity.
+        found = _VARS.get((name, dtype))
+        if found is None:
+            made = object.__new__(cls)
+            object.__setattr__(made, "name", name)
+            object.__setattr__(made, "dtype", dtype)
+            found = _VARS.setdefault((name, dtype), made)
+        return found
+
+    def __getnewargs__(self) -> tuple[str, DType]:
+        return self.name, self.dtype
+
+    __eq__ = object.__eq__
+    __hash__ = object.__hash__
+
+
+_VARS: Final[dict[tuple[str, DType], Var]] = {}
 
 
 @dataclass(frozen=True, slots=True, eq=False)

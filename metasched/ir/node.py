@@ -26,7 +26,7 @@ class Node:
             object.__setattr__(self, "_hash", value)
             return value
 
-    def __eq__(self, other: object) -> bool:
+    def __eq__(self, other: object, /) -> bool:
         if self is other:
             return True
         kind = type(self)

@@ -10,7 +10,7 @@ A `Simplifier` holds the ranges of the variables and memoises; make one per scop
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from functools import lru_cache
 from math import gcd
 from typing import TypeAlias
@@ -369,6 +369,28 @@ class Simplifier:
     def can_prove(self, condition: Expr) -> bool:
         """Whether a condition holds for every value of its variables."""
         return self(condition) == TRUE
+
+    def span(self, expr: Expr, inner: Collection[Var]) -> tuple[Expr, int] | None:
+        """The lowest value while some variables move, and the distance to the highest.
+
+        Returns:
+            None where it takes more than a sum in which they stand alone and have constant extents.
+        """
+        low: Poly = {}
+        offset, distance = 0, 0
+        for m, c in self._poly(expr).items():
+            var = m[0] if len(m) == 1 else None
+            if type(var) is Var and var in inner:
+                extent = int_value(self._ranges[var])
+                if extent is None:
+                    return None
+                distance += abs(c) * (extent - 1)
+                offset += min(c, 0) * (extent - 1)
+            elif all(type(a) is Var and a not in inner for a in m):
+                low[m] = c
+            else:
+                return None
+        return _from_poly(_plus(low, {(): offset}) if offset else low, expr.dtype), distance
 
     def upper(self, expr: Expr) -> Expr:
         """The largest value as an expression over sizes only (ranged variables eliminated)."""

@@ -201,7 +201,10 @@ def walk(stmt: Stmt) -> Iterator[Stmt]:
     while stack:
         node = stack.pop()
         yield node
-        stack.extend(reversed(child_stmts(node)))
+        if type(node) is For:
+            stack.append(node.body)
+        elif type(node) is not Store:
+            stack.extend(reversed(child_stmts(node)))
 
 
 def stmt_exprs(stmt: Stmt) -> tuple[Expr, ...]:
@@ -331,9 +334,9 @@ def names(stmt: Stmt) -> set[str]:
                 used.add(node.var.name)
             case Block():
                 used.add(node.name)
-                used.update(i.var.name for i in node.iters)
-                used.update(b.name for b in node.allocs)
-                used.update(r.buffer.name for r in (*node.reads, *node.writes))
+                used.update([i.var.name for i in node.iters])
+                used.update([b.name for b in node.allocs])
+                used.update([r.buffer.name for r in (*node.reads, *node.writes)])
             case Store():
                 used.add(node.buffer.name)
             case _:

@@ -6,10 +6,12 @@ decided by structure, so tile sizes may be symbols.
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
+from typing import TypeAlias
 
 from metasched.analysis.facts import Facts, terms
+from metasched.ir.dtype import DType
 from metasched.ir.expr import Expr, Var, add, const, floordiv, int_value, mul
 from metasched.ir.simplify import Simplifier, product
 from metasched.ir.stmt import IterVar
@@ -64,27 +66,41 @@ def divide(
     binding = simplify(axis.binding)
     if free_vars(binding).isdisjoint(inner):
         return Halves(axis, binding, axis.extent, None, one)
-    inside, outside = zero, zero
-    for coefficient, atoms in terms(binding):
-        plain = coefficient == 1 and len(atoms) == 1 and type(atoms[0]) is Var
-        term = atoms[0] if plain else product([const(coefficient, dtype), *atoms])
-        if all(free_vars(atom).isdisjoint(inner) for atom in atoms):
-            outside = add(outside, term)
-        else:
-            inside = add(inside, term)
-    if outside == zero:
+    moving: list[_Term] = []
+    fixed: list[_Term] = []
+    for term in terms(binding):
+        still = all(free_vars(atom).isdisjoint(inner) for atom in term[1])
+        (fixed if still else moving).append(term)
+    inside = _sum(moving, dtype)
+    if not fixed:
         return Halves(axis, zero, one, inside, axis.extent)
     span = known.relax(inside, inner)
     if span is None or span[0] != zero:
         return None
     size = span[1]
-    count = _quotient(outside, size, simplify)
+    part = int_value(size)
+    if part and not any(coefficient % part for coefficient, _ in fixed):
+        count = _sum([(coefficient // part, atoms) for coefficient, atoms in fixed], dtype)
+    else:
+        count = _quotient(_sum(fixed, dtype), size, simplify)
     parts = _quotient(axis.extent, size, simplify)
     if parts is None:
         parts = _counted(axis.extent, count, size, known)
     if count is None or parts is None:
         return None
     return Halves(axis, count, parts, inside, size)
+
+
+_Term: TypeAlias = "tuple[int, tuple[Expr, ...]]"
+
+
+def _sum(parts: Iterable[_Term], dtype: DType) -> Expr:
+    total: Expr = const(0, dtype)
+    for coefficient, atoms in parts:
+        plain = coefficient > 0 and len(atoms) == 1
+        factors = (*atoms, const(coefficient, dtype))
+        total = add(total, mul(*factors) if plain else product(factors))
+    return total
 
 
 def _quotient(whole: Expr, size: Expr, simplify: Simplifier) -> Expr | None:

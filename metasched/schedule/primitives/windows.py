@@ -8,7 +8,17 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from metasched.analysis.facts import Facts
-from metasched.ir.expr import Expr, add, const, int_value, less, less_equal, logical_or, sub
+from metasched.ir.expr import (
+    Expr,
+    Var,
+    add,
+    const,
+    int_value,
+    less,
+    less_equal,
+    logical_or,
+    sub,
+)
 from metasched.ir.stmt import For
 from metasched.ir.walk import free_vars, substitute
 from metasched.schedule.primitives.placement import Placed, Refusal
@@ -67,7 +77,8 @@ def overlaps_of(
     known: Facts, shared: list[For], windows: list[Window]
 ) -> tuple[Overlap, ...] | Refusal:
     """The overlaps of the loops from the outermost rolling one on, that one first."""
-    moved = [_moved(known, loop, windows) for loop in shared]
+    drivers = [free_vars(window.low) for window in windows]
+    moved = [_moved(known, loop, windows, drivers) for loop in shared]
     found = [_overlap(known, loop, windows, axes) for loop, axes in zip(shared, moved, strict=True)]
     for position, overlap in enumerate(found):
         inside = shared[position + 1 :]
@@ -89,11 +100,14 @@ def overlaps_of(
     return Refusal(rule, given, shared[-1].var.name, hint)
 
 
-def _moved(known: Facts, loop: For, windows: list[Window]) -> dict[int, Expr]:
+def _moved(
+    known: Facts, loop: For, windows: list[Window], drivers: list[set[Var]]
+) -> dict[int, Expr]:
     """The axes along which a loop moves the window, and how far."""
     if int_value(loop.extent) == 1:
         return {}
-    steps = {axis: window.step(known, loop) for axis, window in enumerate(windows)}
+    driven = [axis for axis, found in enumerate(drivers) if loop.var in found]
+    steps = {axis: windows[axis].step(known, loop) for axis in driven}
     return {axis: step for axis, step in steps.items() if int_value(step) != 0}
 
 

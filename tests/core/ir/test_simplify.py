@@ -127,6 +127,21 @@ def test_ends_hold(expr: Expr) -> None:
         assert value(low, at) <= value(expr, at) <= value(high, at), f"{expr}: {low} to {high}"
 
 
+@thorough
+@given(integers)
+def test_spans_are_exact(expr: Expr) -> None:
+    found = Simplifier(RANGES).span(expr, {II, J})
+    if found is None:
+        return
+    low, distance = found
+    assert not free_vars(low) & {II, J}
+    reached: dict[tuple[int, ...], list[int]] = {}
+    for at in points([expr, low]):
+        reached.setdefault((at[K], at[M], at[N]), []).append(value(expr, at) - value(low, at))
+    for offsets in reached.values():
+        assert (min(offsets), max(offsets)) == (0, distance), f"{expr}: {low} and {distance} more"
+
+
 a, b, c = Var("a"), Var("b"), Var("c")
 
 
