@@ -114,8 +114,10 @@ class Var(Expr):
     dtype: DType = INT64
 
     def __new__(cls, name: str, dtype: DType = INT64) -> Var:
-        # One object for each name and dtype: variables are the keys of most tables, and this way
-        # they compare and hash by identity.
+        """The one object for a name and dtype.
+
+        Variables are the keys of most tables, and this way they compare and hash by identity.
+        """
         found = _VARS.get((name, dtype))
         if found is None:
             made = object.__new__(cls)

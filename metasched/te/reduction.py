@@ -42,6 +42,7 @@ class Axis(Var):
     extent: Expr = field(kw_only=True)
 
     def __new__(cls, *_: object, **__: object) -> Axis:
+        """A new object each time."""
         return object.__new__(cls)
 
 
