@@ -97,9 +97,9 @@ _Term: TypeAlias = "tuple[int, tuple[Expr, ...]]"
 def _sum(parts: Iterable[_Term], dtype: DType) -> Expr:
     total: Expr = const(0, dtype)
     for coefficient, atoms in parts:
+        factor = const(coefficient, dtype)
         plain = coefficient > 0 and len(atoms) == 1
-        factors = (*atoms, const(coefficient, dtype))
-        total = add(total, mul(*factors) if plain else product(factors))
+        total = add(total, mul(atoms[0], factor) if plain else product([factor, *atoms]))
     return total
 
 
