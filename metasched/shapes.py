@@ -160,8 +160,10 @@ def tune_shapes(
     target: str | Target = "cpu",
     database: str | AbstractDatabase = "memory:",
     seed: int = 0,
+    strategy: str = "evolutionary",
     workers: AbstractWorkers | None = None,
     measure: MeasureConfig | None = None,
+    progress: bool = False,
 ) -> Dispatch:
     """Tune a family for a distribution of sizes, and keep the set and every result.
 
@@ -174,8 +176,10 @@ def tune_shapes(
         target: what is tuned for.
         database: URL of the database, or an open one.
         seed: of the searches and the inputs.
+        strategy: name of the search strategy.
         workers: builders and runners; this machine's when None.
         measure: how candidates are measured.
+        progress: show progress of the searches on the terminal.
 
     Raises:
         UsageError: an argument is wrong.
@@ -192,7 +196,7 @@ def tune_shapes(
         for size in anchors:
             tune(
                 make(size), target=goal, database=opened, trials=max(1, trials // len(anchors)),
-                seed=seed, workers=pool, measure=measure,
+                seed=seed, strategy=strategy, workers=pool, measure=measure, progress=progress,
             )  # fmt: skip
         candidates = _candidates(make, anchors, opened, goal)
         sampled = sorted({*anchors, *spread(ordered, sample)})

@@ -37,8 +37,15 @@ def load_program(op: str, pairs: Sequence[str]) -> Program:
     >>> load_program("matmul", ["m=8", "n=8", "k=8"]).name
     'matmul'
     """
-    function = find_function(op)
-    arguments = parse_pairs(pairs)
+    return build_program(op, find_function(op), parse_pairs(pairs))
+
+
+def build_program(op: str, function: Function, arguments: dict[str, Value]) -> Program:
+    """Call what an OP names.
+
+    Raises:
+        UsageError: a key is unknown or missing, or the function failed or returned no program.
+    """
     _check_keys(op, function, arguments)
     try:
         made = function(**arguments)

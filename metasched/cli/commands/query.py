@@ -10,8 +10,10 @@ from metasched import figures
 from metasched.cli import options
 
 if TYPE_CHECKING:
+    from metasched.cli.family import Sizes
     from metasched.database import TuningRecord
     from metasched.database.explain import Explanation, Part
+    from metasched.target import Target
 
 _WORDS = 4
 """Names beyond so many are a list, such as the features of a processor."""
@@ -37,6 +39,9 @@ def query(
 ) -> int:
     """Look up the best records of a program.
 
+    With a range for one size, such as m=1..512, show the schedules that serve its sizes, and what
+    they lose.
+
     Nothing is measured. The exit status is 1 when there is no record; the message then says which
     part of the key differs from what the database holds.
 
@@ -44,10 +49,14 @@ def query(
     """
     from metasched import compiling
     from metasched.analysis.flops import flops
+    from metasched.cli.family import load_family
     from metasched.cli.program import load_program
     from metasched.database import open_database
     from metasched.target import Target
 
+    family = load_family(op, pairs)
+    if family is not None:
+        return _query_range(family, Target(target), url, as_json)
     program, goal = load_program(op, pairs), Target(target)
     options.require_file(url)
     with open_database(url) as database:
@@ -67,6 +76,28 @@ def query(
     click.echo(_table(records, work))
     if text is not None:
         click.echo(text)
+    return 0
+
+
+def _query_range(family: Sizes, goal: Target, url: str, as_json: bool) -> int:
+    from metasched.cli.family import dispatch_json, dispatch_text
+    from metasched.database import open_database
+    from metasched.shapes import load_dispatch
+
+    options.require_file(url)
+    with open_database(url) as database:
+        dispatch = load_dispatch(family.make, goal, database)
+    if dispatch is None:
+        hint = f"tune it first: metasched tune ... {family.key}={family.text}"
+        click.echo(
+            f"metasched: no schedules for a range of {family.key} on {goal}; {hint}", err=True
+        )
+        return 1
+    if as_json:
+        asked = {"key": family.key, "target": str(goal), "database": url}
+        options.print_json(asked | dispatch_json(dispatch))
+    else:
+        click.echo(dispatch_text(family, dispatch))
     return 0
 
 

@@ -9,8 +9,10 @@ import click
 
 from metasched import figures
 from metasched.cli import options
+from metasched.errors import UsageError
 
 if TYPE_CHECKING:
+    from metasched.cli.family import Sizes
     from metasched.ir.stmt import Program
     from metasched.target import Target
     from metasched.tuning import TuneResult
@@ -31,6 +33,16 @@ if TYPE_CHECKING:
 @click.option("--workers", default="local", show_default=True, help="Who builds and measures.")
 @click.option("--seed", default=0, show_default=True, help="Seed of the search and the inputs.")
 @click.option("--strategy", default="evolutionary", show_default=True, help="How to search.")
+@click.option(
+    "--schedules",
+    type=click.IntRange(min=1),
+    help="Of a range: schedules that are kept at most.  [default: 6]",
+)
+@click.option(
+    "--sample",
+    type=click.IntRange(min=1),
+    help="Of a range: sizes that they are measured on.  [default: 12]",
+)
 @options.as_json
 def tune(
     op: str,
@@ -42,9 +54,14 @@ def tune(
     workers: str,
     seed: int,
     strategy: str,
+    schedules: int | None,
+    sample: int | None,
     as_json: bool,
 ) -> int:
     """Search for a fast schedule of a program and keep every result.
+
+    With a range for one size, such as m=1..512 (or 1..512:8, or 1..64,128), a few schedules are
+    kept that serve all of its sizes, with what they lose; --trials are then for all together.
 
     Ctrl-C ends the job with everything measured so far kept (exit status 130); the same command
     continues it and measures nothing twice.
@@ -52,12 +69,22 @@ def tune(
     OP is an operator of metasched.ops, module:function, or file.py:function.
     """
     from metasched.cli.app import INTERRUPTED
+    from metasched.cli.family import load_family
     from metasched.cli.program import load_program
     from metasched.progress import peak_rates
     from metasched.target import Target
     from metasched.target.toolchain import find_toolchain
     from metasched.tuning import tune as run
 
+    family = load_family(op, pairs)
+    if family is not None:
+        return _tune_range(
+            family, " ".join((op, *pairs)), Target(target), url, as_json,
+            trials=trials, seconds=seconds, seed=seed, strategy=strategy, workers=workers,
+            schedules=schedules or 6, sample=sample or 12,
+        )  # fmt: skip
+    if schedules is not None or sample is not None:
+        raise UsageError("--schedules and --sample are for a range of sizes, such as m=1..512")
     program, goal = load_program(op, pairs), Target(target)
     find_toolchain()
     if not trials:
@@ -85,6 +112,36 @@ def tune(
     else:
         click.echo(_report(result, peaks, " ".join((op, *pairs)), url))
     return 0 if result.best is not None or result.kernel is not None else 1
+
+
+def _tune_range(
+    family: Sizes, call: str, goal: Target, url: str, as_json: bool, *,
+    trials: int, seconds: float | None, seed: int, strategy: str, workers: str,
+    schedules: int, sample: int,
+) -> int:  # fmt: skip
+    from metasched.cli.app import INTERRUPTED
+    from metasched.cli.family import dispatch_json, dispatch_text
+    from metasched.shapes import tune_shapes
+    from metasched.target.toolchain import find_toolchain
+
+    if seconds is not None or workers != "local":
+        raise UsageError("a range of sizes is bounded by --trials and tuned by --workers local")
+    find_toolchain()
+    try:
+        dispatch = tune_shapes(
+            family.make, family.sizes, schedules=schedules, trials=trials, sample=sample,
+            target=goal, database=url, seed=seed, strategy=strategy, progress=not as_json,
+        )  # fmt: skip
+    except KeyboardInterrupt:
+        click.echo(f"interrupted: what was measured is kept in {url}; run it again", err=True)
+        return INTERRUPTED
+    if as_json:
+        asked = {"call": call, "target": str(goal), "database": url, "key": family.key}
+        options.print_json(asked | dispatch_json(dispatch))
+    else:
+        click.echo(dispatch_text(family, dispatch))
+        click.echo(f"see it:  metasched query {call} --db {url}")
+    return 0
 
 
 def result_json(result: TuneResult, peaks: Mapping[str, float]) -> dict[str, Any]:
