@@ -16,12 +16,15 @@ from typing import Final
 
 from metasched.analysis.flops import flops
 from metasched.codegen import CSource, emit
+from metasched.codegen.gpu_source import GpuSource
 from metasched.errors import CodegenError, ScheduleError, TraceError, UsageError
+from metasched.gpu_build import compile_gpu, gpu_source_hash, total_resources
 from metasched.ir.expr import int_value
 from metasched.ir.hash import structural_hash
 from metasched.ir.parser import parse
 from metasched.ir.stmt import Program
 from metasched.lower import lower, plain
+from metasched.measure.gpu.plan import LaunchPlan
 from metasched.measure.records import ArgSpec, Artefact, BuildOutput, Rejected
 from metasched.schedule.replay import replay
 from metasched.space.default_schedule import default_schedule
@@ -77,19 +80,35 @@ def build_candidate(candidate: Candidate, out_dir: str) -> BuildOutput:
     clock.lap("lower")
     artefact = compile_source(source, program, candidate.target, out_dir)
     clock.lap("compile")
-    return BuildOutput(artefact, structural_hash(scheduled), trace.to_json(), clock.laps)
+    used = {} if candidate.target.gpu is None else total_resources(LaunchPlan.read(artefact.path))
+    return BuildOutput(artefact, structural_hash(scheduled), trace.to_json(), clock.laps, used)
 
 
 def build_reference(candidate: Candidate, out_dir: str) -> BuildOutput:
-    """Compile the unscheduled program, accumulating in double, to check others against."""
+    """Compile the unscheduled program, accumulating in double, to check others against.
+
+    What runs on a GPU is checked against this host's CPU, too.
+    """
     program = _parse(candidate.program)
-    source = emit(plain(program), candidate.target)
-    artefact = compile_source(source, program, candidate.target, out_dir)
+    host = candidate.target if candidate.target.gpu is None else Target("cpu")
+    source = emit(plain(program), host)
+    artefact = compile_source(source, program, host, out_dir)
     return BuildOutput(artefact, structural_hash(program), Trace().to_json(), {})
 
 
-def compile_source(source: CSource, program: Program, target: Target, out_dir: str) -> Artefact:
-    """Compile printed C into ``out_dir``; an artefact that exists already is reused."""
+def compile_source(
+    source: CSource | GpuSource, program: Program, target: Target, out_dir: str
+) -> Artefact:
+    """Compile printed text into ``out_dir``; an artefact that exists already is reused.
+
+    Raises:
+        ToolchainError: the compiler is missing or failed.
+        DeviceError: OpenCL is missing, whose compiler is its driver's.
+    """
+    if isinstance(source, GpuSource):
+        path, plan = compile_gpu(source, arg_specs(program), target, out_dir)
+        entry, scratch = source.launches[0].entry, sum(source.buffers)
+        return Artefact(str(path), entry, path.stem, plan.parameters, scratch, _flops(program))
     digest = source_hash(source, target)
     path = Path(out_dir) / f"{digest}.so"
     if not path.exists():
@@ -106,8 +125,10 @@ def compile_source(source: CSource, program: Program, target: Target, out_dir: s
     )
 
 
-def source_hash(source: CSource, target: Target) -> str:
-    """The hash of printed C with the compiler and its flags: what an artefact is known by."""
+def source_hash(source: CSource | GpuSource, target: Target) -> str:
+    """The hash of printed text with the compiler and its flags: what an artefact is known by."""
+    if isinstance(source, GpuSource):
+        return gpu_source_hash(source, target)
     key = "\n".join((describe_toolchain(), *c_flags(target), source.text))
     return hashlib.sha256(key.encode()).hexdigest()[:32]
 

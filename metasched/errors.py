@@ -42,6 +42,10 @@ class ToolchainError(MetaschedError):
     """A compiler is missing or refused the source."""
 
 
+class DeviceError(MetaschedError):
+    """A GPU, its driver or the package that reaches it is missing; the message says the remedy."""
+
+
 class MeasureError(MetaschedError):
     """Measuring could not be set up (a failing candidate is a status, never this)."""
 

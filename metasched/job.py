@@ -358,6 +358,8 @@ class Job:
                 seed=self._seed,
                 toolchain=self._target.toolchain,
             )
+        if output is not None:
+            evidence |= output.resources
         return TuningRecord(
             workload=task.workload,
             target=self._target,

@@ -17,6 +17,7 @@ import click
 
 from metasched.errors import (
     DatabaseError,
+    DeviceError,
     MetaschedError,
     ParseError,
     ToolchainError,
@@ -31,7 +32,14 @@ BAD_USAGE: Final = 2
 INTERRUPTED: Final = 130
 
 COMMANDS: Final = ("tune", "query", "space", "bench", "db", "model", "targets")
-_USER_CAN_REPAIR: Final = (UsageError, ToolchainError, DatabaseError, TraceError, ParseError)
+_USER_CAN_REPAIR: Final = (
+    UsageError,
+    ToolchainError,
+    DeviceError,
+    DatabaseError,
+    TraceError,
+    ParseError,
+)
 
 
 class _Commands(click.Group):

@@ -26,4 +26,5 @@ def evidence_of(
         "noise": relative_half_width(run.samples_s) if run.samples_s else None,
         "noise_floor": run.noise_floor,
         "toolchain": toolchain,
+        **run.conditions,
     }

@@ -33,6 +33,8 @@ from metasched.measure.records import (
 from metasched.measure.reference import expected_path
 from metasched.measure.workers import AbstractWorkers, Capacity
 from metasched.target import Target
+from metasched.target.detect import usable_cores
+from metasched.target.missing import check_device
 
 _BUILDER_NICE = 5
 _RUNNER_NICE = -10
@@ -70,14 +72,28 @@ def runner_environment(cores: int) -> dict[str, str]:
     }
 
 
+def runner_factory(target: Target) -> str:
+    """Return what a process that times kernels for a target is made with, see `WorkerSpec`."""
+    if target.gpu is None:
+        return "metasched.measure.runner:Runner"
+    return "metasched.measure.gpu.engine:gpu_runner"
+
+
 @final
 class LocalWorkers(AbstractWorkers):
     """Builds on all cores, and measures on all of them with the builders paused meanwhile.
 
+    Kernels for a CUDA device run there, and building goes on beside them. OpenCL may run on the
+    cores of this host, so builders pause for it.
+
     Args:
-        target: What kernels run on; this host by default. Its cores are used.
+        target: What kernels run on; this host by default. The cores of a CPU target are used.
         builders: Number of builder processes; one for each core by default.
         config: Its `build_timeout_s` is the deadline of builds.
+
+    Raises:
+        UsageError: no builder is allowed.
+        DeviceError: the target's device, or a package that reaches it, is missing.
     """
 
     def __init__(
@@ -87,14 +103,18 @@ class LocalWorkers(AbstractWorkers):
         builders: int | None = None,
         config: MeasureConfig | None = None,
     ) -> None:
-        cores = (target or Target("cpu")).cores
+        goal = target or Target("cpu")
+        check_device(goal)
+        cores = goal.cores if goal.gpu is None else usable_cores()
+        self._shares_cores = goal.kind != "cuda"
         self._capacity = Capacity(builders=cores if builders is None else builders, runners=1)
         if self._capacity.builders < 1:
             raise UsageError(f"builders is {builders}, expected at least 1")
         self._build_timeout_s = (config or MeasureConfig()).build_timeout_s
         self._pending = 0
         self._scratch = tempfile.mkdtemp(prefix="metasched-")
-        self._driver = Driver(*self._pools(cores), share_cores=True)
+        pools = self._pools(cores, runner_factory(goal))
+        self._driver = Driver(*pools, share_cores=self._shares_cores)
         # Also closes workers that were dropped without `close`, and those left at exit.
         arguments = (self._driver, self._scratch, os.getpid())
         self._finalizer = weakref.finalize(self, _close, *arguments)
@@ -106,8 +126,8 @@ class LocalWorkers(AbstractWorkers):
 
     @property
     def shares_cores(self) -> bool:
-        """True: kernels are timed on all cores of this host."""
-        return True
+        """Whether kernels are timed on cores of this host."""
+        return self._shares_cores
 
     @property
     def scratch(self) -> str:
@@ -134,12 +154,10 @@ class LocalWorkers(AbstractWorkers):
         """Kill all workers with what they started and remove the scratch folder."""
         self._finalizer()
 
-    def _pools(self, cores: int) -> tuple[PoolConfig, PoolConfig]:
+    def _pools(self, cores: int, runner: str) -> tuple[PoolConfig, PoolConfig]:
         build = WorkerSpec("metasched.measure.builder:Builder", self._scratch, _BUILDER_NICE)
         environment = runner_environment(cores)
-        run = WorkerSpec(
-            "metasched.measure.runner:Runner", self._scratch, _RUNNER_NICE, environment
-        )
+        run = WorkerSpec(runner, self._scratch, _RUNNER_NICE, environment)
         return (
             PoolConfig(build, self._capacity.builders, _BUILDS_PER_PROCESS),
             PoolConfig(run, self._capacity.runners, _RUNS_PER_PROCESS),

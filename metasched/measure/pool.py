@@ -230,7 +230,8 @@ class _Slot:
         outcome = self._outcome(ending, value=reply.value, message=reply.problem)
         self.job, self.deadline = None, float("inf")
         self._served += 1
-        if self._served >= self._config.requests or reply.rss_bytes > self._config.rss_bytes:
+        large = reply.rss_bytes > self._config.rss_bytes
+        if large or reply.is_spent or self._served >= self._config.requests:
             self._reopen()
         return outcome
 

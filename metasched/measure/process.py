@@ -33,7 +33,8 @@ class WorkerSpec:
 
     Attributes:
         factory: ``"module:Class"``; the class is called with `scratch` and returns a function
-            of one request, which is called for every request.
+            of one request, which is called for every request. Where that has an attribute
+            `is_spent` that is true, the process is replaced after the request.
         scratch: The folder of the job, removed when it ends.
         nice: Added to the priority number of the process; a negative one needs a permission and
             is left out without it.

@@ -49,14 +49,17 @@ class ArgSpec:
 
 @dataclass(frozen=True, slots=True)
 class Artefact:
-    """A compiled kernel in a shared library, and all that is needed to call it.
+    """A compiled kernel in a file, and all that is needed to call it.
 
-    The entry point is ``void entry(void **args, void *workspace)``: ``args`` holds the data
-    pointers of `args` in order, ``workspace`` is 64-byte aligned scratch memory of the caller.
+    On a CPU that is a shared library, whose entry point is ``void entry(void **args, void
+    *workspace)``: ``args`` holds the data pointers of `args` in order, ``workspace`` is 64-byte
+    aligned scratch memory of the caller. On a GPU it is a cubin or OpenCL's text, and beside it,
+    under the same name with the ending ``.json``, lies the `metasched.measure.gpu.plan` of its
+    launches.
 
     Attributes:
-        path: The shared library.
-        entry: The name of the function.
+        path: The file.
+        entry: The name of the function, or of the first kernel.
         source_hash: The hash of the source; two artefacts of one hash compute the same.
         args: The parameters.
         workspace_bytes: Bytes of scratch memory for one call.
@@ -86,6 +89,8 @@ class MeasureConfig:
         drop_factor: A first sample worse than this many times the incumbent ends the
             measurement; the sample is kept.
         flush: Whether the caches are emptied before every call (a sample is then one call).
+        rotate: Whether calls on a GPU take turns over copies of the arrays that together are
+            larger than its cache.
         build_timeout_s: Deadline of a build, in seconds.
         run_timeout_s: Deadline of a run, from loading to the last sample, in seconds.
         reference_timeout_s: Seconds allowed on top while the expected outputs are not known yet.
@@ -100,6 +105,7 @@ class MeasureConfig:
     max_total_s: float = 0.1
     drop_factor: float = 3.0
     flush: bool = False
+    rotate: bool = False
     build_timeout_s: float = 15.0
     run_timeout_s: float = 10.0
     reference_timeout_s: float = 60.0
@@ -142,12 +148,14 @@ class BuildOutput:
         program_hash: The structural hash of the scheduled program.
         trace: The JSON text of the trace with its decisions.
         detail: Seconds, or other figures, by name.
+        resources: What the compiler says that the kernel uses, such as registers, by name.
     """
 
     artefact: Artefact
     program_hash: str
     trace: str
     detail: Mapping[str, float] = field(default_factory=dict[str, float])
+    resources: Mapping[str, int] = field(default_factory=dict[str, int])
 
 
 @dataclass(frozen=True, slots=True)
@@ -204,6 +212,8 @@ class RunResult:
         run_s: Seconds spent on warm-up and samples.
         noise_floor: What times of a fixed piece of work differ by on this runner, as a share of
             the time; ``None`` when that was not measured.
+        conditions: What the device said of itself after the samples, such as its clock and
+            temperature, by name.
     """
 
     candidate_id: int
@@ -218,6 +228,7 @@ class RunResult:
     check_s: float = 0.0
     run_s: float = 0.0
     noise_floor: float | None = None
+    conditions: Mapping[str, float] = field(default_factory=dict[str, float])
 
 
 @dataclass(frozen=True, slots=True)

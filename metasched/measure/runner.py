@@ -1,7 +1,8 @@
 """What a runner process does with a request: checks a kernel against a reference and times it.
 
 Inputs and expected outputs are kept between candidates, because one program has thousands.
-`worker` runs it, `local` sends the requests, `check` and `timing` do the two halves.
+`worker` runs it, `local` sends the requests, `check` and `timing` do the two halves, `engine`
+knows the device.
 """
 
 from __future__ import annotations
@@ -11,16 +12,13 @@ import time
 from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import replace
-from typing import TypeAlias
+from typing import Any
 
 from metasched.errors import MetaschedError
 from metasched.measure.check import compare_outputs, stray_writes
-from metasched.measure.inputs import GuardedArray, make_arguments, poison
-from metasched.measure.kept import Kept
-from metasched.measure.kernel import Array, LoadedKernel
-from metasched.measure.noise import NoiseFloor
+from metasched.measure.engine import AbstractEngine, Arguments, CpuEngine
+from metasched.measure.kernel import Array
 from metasched.measure.records import (
-    ArgSpec,
     CompareRequest,
     CompareResult,
     MeasureConfig,
@@ -31,22 +29,23 @@ from metasched.measure.records import (
 from metasched.measure.reference import References
 from metasched.measure.timing import TimeCalls, repeats_for, take_samples
 
-_KEPT_BYTES = 2 << 30
-
-Arguments: TypeAlias = tuple[GuardedArray, ...]
-
 
 class Runner:
     """Checks and times kernels in this process, which may not survive it.
 
     Args:
         scratch: The job's folder.
+        engine: Loads and times; that of the CPU by default.
     """
 
-    def __init__(self, scratch: str) -> None:
+    def __init__(self, scratch: str, engine: AbstractEngine[Any, Any] | None = None) -> None:
         self._references = References(scratch)
-        self._arguments = Kept[Arguments](_KEPT_BYTES, _bytes)
-        self._noise_floor = NoiseFloor()
+        self._engine: AbstractEngine[Any, Any] = engine or CpuEngine()
+
+    @property
+    def is_spent(self) -> bool:
+        """Whether the process has to be replaced; its device may be gone."""
+        return self._engine.is_spent
 
     def __call__(self, request: RunRequest | CompareRequest) -> RunResult | CompareResult:
         """Serve one request; what goes wrong without ending the process is in the result."""
@@ -57,41 +56,49 @@ class Runner:
             return kind(request.candidate_id, Status.RUN_ERROR, str(error) or "out of memory")
 
     def _run(self, request: RunRequest) -> RunResult:
-        floor = self._noise_floor()
+        floor = self._engine.noise_floor()
         args, config, clock = request.artefact.args, request.config, _Clock()
+        engine = self._engine
         expected = self._expected(request)
         reference_s = clock.lap()
-        kernel = LoadedKernel(request.artefact)
-        arguments = self._prepare(args, request.seed)
-        load_s = clock.lap()
-        with kernel.timer(_arrays(arguments), flush=config.flush) as time_calls:
+        kernel = engine.load(request.artefact)
+        arguments = engine.prepare(args, request.seed)
+        with engine.timer(kernel, args, arguments, config) as time_calls:
+            load_s = clock.lap()
             time_calls(1)
-            judged = _judge(request, arguments, expected)
+            judged = _judge(request, engine.results(args, arguments), expected)
             result = replace(judged, load_s=load_s, check_s=reference_s + clock.lap())
             if result.status != Status.OK:
                 # The inputs may be what it destroyed.
-                self._arguments.drop((args, request.seed))
+                engine.drop(args, request.seed)
                 return result
             for _ in range(config.warmup - 1):
                 time_calls(1)
-            samples_s, dropped = take_samples(time_calls, config, request.incumbent_s)
+            samples_s, dropped = take_samples(
+                time_calls, config, request.incumbent_s, interruptions=engine.interruptions
+            )
+        conditions = engine.conditions()
         return replace(
             result,
             samples_s=samples_s,
             dropped=dropped,
             run_s=clock.lap(),
             noise_floor=floor,
+            conditions=conditions,
         )
 
     def _compare(self, request: CompareRequest) -> CompareResult:
-        clock = _Clock()
-        kernels = [LoadedKernel(artefact) for artefact in request.artefacts]
-        arrays = _arrays(self._prepare(request.artefacts[0].args, request.seed))
-        load_s = clock.lap()
+        clock, engine, config = _Clock(), self._engine, request.config
+        kernels = [engine.load(artefact) for artefact in request.artefacts]
+        args = request.artefacts[0].args
+        arguments = engine.prepare(args, request.seed)
         with ExitStack() as stack:
-            flush = request.config.flush
-            timers = [stack.enter_context(k.timer(arrays, flush=flush)) for k in kernels]
-            samples_s = _interleave(timers, request.rounds, request.seed, request.config)
+            timers = [
+                stack.enter_context(engine.timer(kernel, args, arguments, config))
+                for kernel in kernels
+            ]
+            load_s = clock.lap()
+            samples_s = _interleave(timers, request.rounds, request.seed, config)
         return CompareResult(
             request.candidate_id,
             Status.OK,
@@ -105,14 +112,6 @@ class Runner:
             return None
         args = request.artefact.args
         return self._references.expected(request.reference, args, request.seed)
-
-    def _prepare(self, args: tuple[ArgSpec, ...], seed: int) -> Arguments:
-        """Return the inputs of a seed, and outputs that are poisoned afresh."""
-        arguments = self._arguments.get((args, seed), lambda: make_arguments(args, seed))
-        for arg, guarded in zip(args, arguments, strict=True):
-            if arg.is_output:
-                poison(guarded.array, arg.dtype)
-        return arguments
 
 
 def _judge(
@@ -151,14 +150,6 @@ def _interleave(
         for index in order:
             samples[index].append(timers[index](repeats[index]) / repeats[index])
     return tuple(tuple(one) for one in samples)
-
-
-def _arrays(arguments: Arguments) -> list[Array]:
-    return [guarded.array for guarded in arguments]
-
-
-def _bytes(arguments: Arguments) -> int:
-    return sum(guarded.memory.nbytes for guarded in arguments)
 
 
 class _Clock:

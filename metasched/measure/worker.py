@@ -40,11 +40,13 @@ class Reply:
         value: What the request's function returned.
         problem: Why there is no value; empty when there is one.
         rss_bytes: The resident memory of the worker.
+        is_spent: Whether the worker can serve no further request.
     """
 
     value: Any = None
     problem: str = ""
     rss_bytes: int = 0
+    is_spent: bool = False
 
 
 def main() -> None:
@@ -71,9 +73,13 @@ def resolve(name: str) -> Callable[..., Any]:
 
 def _answer(handle: Callable[[Any], Any], request: bytes) -> bytes:
     try:
-        return pickle.dumps(Reply(handle(pickle.loads(request)), rss_bytes=_rss_bytes()))
+        return pickle.dumps(_reply(handle, handle(pickle.loads(request))))
     except Exception as error:
-        return pickle.dumps(Reply(problem=describe_error(error), rss_bytes=_rss_bytes()))
+        return pickle.dumps(_reply(handle, None, describe_error(error)))
+
+
+def _reply(handle: Callable[[Any], Any], value: Any, problem: str = "") -> Reply:
+    return Reply(value, problem, _rss_bytes(), bool(getattr(handle, "is_spent", False)))
 
 
 def describe_error(error: BaseException) -> str:

@@ -7,9 +7,14 @@ from __future__ import annotations
 
 import ctypes
 from functools import lru_cache
-from typing import Any
+from typing import Any, Final
 
 from metasched.target.gpu import GpuLimits, GpuModel
+
+CUDA_EXTRA: Final = (
+    "pip install 'metasched[cuda]' brings pycuda, which is built from source and needs a CUDA "
+    "toolkit; docs/gpu.md says how to make a wheel of it"
+)
 
 _WANTED = {
     "max_threads_per_block": 1,

@@ -42,7 +42,7 @@ def opencl_facts(name: str) -> dict[str, Any]:
     """Return the fields of ``opencl:NAME``; without a name, of a GPU of middling limits.
 
     Raises:
-        UsageError: there is no device of that name.
+        DeviceError: there is no device of that name.
     """
     if name in ("", ANY_DEVICE):
         return _fields(ANY_DEVICE, "any GPU", (), OPENCL_LIMITS, describe_opencl())

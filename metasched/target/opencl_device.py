@@ -10,7 +10,7 @@ from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any, Final
 
-from metasched.errors import MeasureError, UsageError
+from metasched.errors import DeviceError
 from metasched.target.gpu import OPENCL_LIMITS, GpuLimits
 
 ANY_DEVICE: Final = "any"
@@ -33,7 +33,7 @@ def missing_opencl() -> str:
     """Return why OpenCL kernels cannot run here with the remedy, or an empty text."""
     try:
         choose_opencl(ANY_DEVICE)
-    except MeasureError as error:
+    except DeviceError as error:
         return str(error)
     return ""
 
@@ -42,25 +42,25 @@ def load_pyopencl() -> Any:
     """Return the module pyopencl.
 
     Raises:
-        MeasureError: it is not installed, or finds no OpenCL library.
+        DeviceError: it is not installed, or finds no OpenCL library.
     """
     try:
         return import_module("pyopencl")
     except ImportError as error:
-        raise MeasureError(f"OpenCL needs pyopencl ({error}); {OPENCL_REMEDY}") from error
+        raise DeviceError(f"OpenCL needs pyopencl ({error}); {OPENCL_REMEDY}") from error
 
 
 def opencl_devices() -> list[Any]:
     """Return pyopencl's devices of all platforms, GPUs first.
 
     Raises:
-        MeasureError: there is no pyopencl or no platform.
+        DeviceError: there is no pyopencl or no platform.
     """
     cl = load_pyopencl()
     try:
         found = [device for platform in cl.get_platforms() for device in platform.get_devices()]
     except cl.Error as error:
-        raise MeasureError(f"OpenCL finds no platform ({error}); {OPENCL_REMEDY}") from error
+        raise DeviceError(f"OpenCL finds no platform ({error}); {OPENCL_REMEDY}") from error
     return sorted(found, key=lambda device: not device.type & cl.device_type.GPU)
 
 
@@ -68,7 +68,7 @@ def choose_opencl(name: str) -> Any:
     """Return the device that a target's architecture names, see `ANY_DEVICE`.
 
     Raises:
-        MeasureError: there is none.
+        DeviceError: there is none.
     """
     devices = opencl_devices()
     wanted = "" if name == ANY_DEVICE else name.lower()
@@ -76,7 +76,7 @@ def choose_opencl(name: str) -> Any:
         if wanted in device_name(device).lower():
             return device
     known = ", ".join(device_name(device) for device in devices) or "none"
-    raise MeasureError(f"no OpenCL device is called '{name}'; there are: {known}")
+    raise DeviceError(f"no OpenCL device is called '{name}'; there are: {known}")
 
 
 @lru_cache(maxsize=8)
@@ -86,12 +86,9 @@ def find_opencl(name: str) -> tuple[str, GpuLimits]:
     A device that is no GPU only stands in for one, so it gets the limits of ``Target("opencl")``.
 
     Raises:
-        UsageError: there is no such device.
+        DeviceError: there is no such device.
     """
-    try:
-        device = choose_opencl(name)
-    except MeasureError as error:
-        raise UsageError(str(error)) from error
+    device = choose_opencl(name)
     is_gpu = bool(device.type & load_pyopencl().device_type.GPU)
     return device_name(device), _limits(device) if is_gpu else OPENCL_LIMITS
 

@@ -71,6 +71,7 @@ class Target:
 
     Raises:
         UsageError: an unknown kind or field, or a value out of its range.
+        DeviceError: no OpenCL device here has the name that is given.
 
     >>> Target("cpu", cores=1).cores
     1

@@ -225,17 +225,28 @@ def _compile(
     with tempfile.TemporaryDirectory(dir=out_path.parent, prefix=".cc-") as folder:
         made = f"{folder}/out"
         command = [toolchain.path, *flags, "-x", "c", "-", "-o", made, "-lm"]
-        returncode, message = _run_compiler(command, source, folder, timeout_s)
+        returncode, message = run_compiler(command, source, folder, timeout_s)
         if returncode != 0:
             raise ToolchainError(_first_lines(toolchain, returncode, message))
         os.replace(made, out_path)
     return out_path
 
 
-def _run_compiler(
+def run_compiler(
     command: Sequence[str], source: str, folder: str, timeout_s: float | None
 ) -> tuple[int, str]:
-    """Run the compiler in its own process group; its temporary files go to `folder`."""
+    """Run a compiler on a text and return its status and what it printed as errors.
+
+    Args:
+        command: The compiler with its options; it reads standard input.
+        source: What it reads there.
+        folder: Where its temporary files go.
+        timeout_s: Seconds allowed; its process group is killed after them.
+
+    Raises:
+        CompileTimeout: the time was over.
+        ToolchainError: it cannot be run.
+    """
     try:
         process = subprocess.Popen(
             command,
