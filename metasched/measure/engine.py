@@ -67,7 +67,7 @@ class AbstractEngine(ABC, Generic[K, A]):
         return {}
 
     def noise_floor(self) -> float | None:
-        """Return what times of a fixed piece of work differ by, see `NoiseFloor`, if it is known."""
+        """Return what times of a fixed piece of work differ by, where that is known."""
         return None
 
     @property
