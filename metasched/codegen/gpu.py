@@ -16,11 +16,23 @@ from metasched.codegen.gpu_source import GpuSource, KernelLaunch
 from metasched.codegen.opencl import opencl
 from metasched.errors import CodegenError
 from metasched.ir.dtype import INT64, DType
-from metasched.ir.expr import Broadcast, Buffer, Cast, Const, Expr, Load, Ramp, Var, int_value
+from metasched.ir.expr import (
+    Broadcast,
+    Buffer,
+    Cast,
+    Const,
+    Expr,
+    Extern,
+    Load,
+    Ramp,
+    Var,
+    int_value,
+)
 from metasched.ir.simplify import Simplifier
 from metasched.ir.stmt import For, Invoke, Stmt, Store
 from metasched.ir.walk import loads, stmt_exprs, stores, walk, walk_expr
 from metasched.lower.affine import has_load
+from metasched.lower.gpu.combine import SHUFFLE, WARP
 from metasched.lower.gpu.kernel import BARRIER, PRIVATE, Axis, GpuLowered, Kernel
 from metasched.lower.gpu.memory import bytes_of
 from metasched.lower.gpu.vectors import is_fetch, is_multiple
@@ -63,12 +75,14 @@ class GpuPrinter(CFamilyPrinter):
         self._bounds = Simplifier(lowered.ranges)
         self._written: frozenset[Buffer] = frozenset()
         self._index = "int"
+        self._threads = 1
 
     # -- kernels -------------------------------------------------------------------------------
 
     def kernel(self, kernel: Kernel) -> KernelLaunch:
         """Print a kernel and say how to launch it."""
         entry = "metasched_" + self.name(kernel.name)
+        self._threads = kernel.threads
         self._written = frozenset(s.buffer for s in stores(kernel.body))
         self._index = "int" if _fits_32_bits(kernel, self._bounds) else self.gpu.wide
         used = self._written | {x.buffer for x in loads(kernel.body)}
@@ -201,6 +215,14 @@ class GpuPrinter(CFamilyPrinter):
                 return name
             return self.gpu.lane(name, self._lane)
         return super().load(expr, level)
+
+    def extern(self, expr: Extern) -> str:
+        """An exchange between the lanes of a warp, or a function of the target."""
+        if not expr.fn.startswith(SHUFFLE):
+            return super().extern(expr)
+        mask = (1 << min(self._threads, WARP)) - 1
+        distance = expr.fn.removeprefix(SHUFFLE)
+        return f"__shfl_xor_sync({mask:#x}u, {self.expr(expr.args[0])}, {distance})"
 
     def arm(self, expr: Expr, dtype: DType) -> str:
         """An arm of a choice."""

@@ -35,6 +35,7 @@ from metasched.ir.expr import (
 from metasched.ir.reference_math import bf16
 from metasched.ir.stmt import Alloc, For, If, Invoke, Program, Seq, Stmt, Store, seq
 from metasched.ir.walk import map_stmts, walk
+from metasched.lower.gpu.combine import SHUFFLE
 from metasched.lower.gpu.kernel import BARRIER, PRIVATE, GpuLowered, Kernel
 
 Array: TypeAlias = npt.NDArray[Any]
@@ -404,7 +405,13 @@ class _Block:
         return self.memory[buffer.name].data[at]
 
     def extern(self, expr: Extern, lane: int) -> Any:
-        raise UsageError(f"extern '{expr.fn}' cannot be simulated")
+        if not expr.fn.startswith(SHUFFLE):
+            raise UsageError(f"extern '{expr.fn}' cannot be simulated")
+        other = self.threads ^ int(expr.fn.removeprefix(SHUFFLE))
+        if (other >= self.count).any() or not self.active.all():
+            self.problem("lanes exchange values where not all of them are")
+        value = self.spread(self.value(expr.args[0], lane))
+        return value[np.minimum(other, self.count - 1)]
 
 
 def _div(a: Any, b: Any) -> Any:

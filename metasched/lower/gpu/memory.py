@@ -12,20 +12,20 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 
 from metasched.ir.expr import Buffer, Expr, Load, const, int_value
-from metasched.ir.stmt import Alloc, For, Stmt, Store
+from metasched.ir.stmt import Alloc, For, Seq, Stmt, Store
 from metasched.ir.threads import SHARED, is_thread
 from metasched.ir.walk import (
     child_stmts,
     expr_loads,
+    loads,
     map_expr,
     map_exprs,
     map_stmts,
     replace_buffers,
     stmt_exprs,
-    walk,
 )
 from metasched.lower.buffers import place_buffers
-from metasched.lower.gpu.kernel import Axis
+from metasched.lower.gpu.kernel import PRIVATE, Axis
 from metasched.lower.scope import Scope
 
 
@@ -129,6 +129,18 @@ def bytes_of(buffer: Buffer) -> int:
     return -(-size * buffer.dtype.bytes // 16) * 16
 
 
-def has_store(stmt: Stmt, buffer: Buffer) -> bool:
-    """Whether a statement stores to a buffer."""
-    return any(isinstance(node, Store) and node.buffer == buffer for node in walk(stmt))
+def drop_unread(stmt: Stmt) -> Stmt:
+    """Leave out what a thread only stores for itself, as a second result that nobody asks for."""
+    read = {load.buffer for load in loads(stmt)}
+
+    def visit(node: Stmt) -> Stmt:
+        match node:
+            case Store() if node.buffer.scope in PRIVATE and node.buffer not in read:
+                return Seq(())
+            case Alloc() if node.buffer.scope in PRIVATE and node.buffer not in read:
+                return visit(node.body)
+            case _:
+                return map_stmts(node, visit)
+
+    changed = visit(stmt)
+    return changed if changed is stmt else drop_unread(changed)

@@ -16,9 +16,11 @@ from metasched.lower.blocks import lower_blocks
 from metasched.lower.externs import check_externs
 from metasched.lower.flatten import flat_buffer, flatten
 from metasched.lower.gpu.barriers import place_barriers
+from metasched.lower.gpu.combine import combine_threads
+from metasched.lower.gpu.cross_thread import share_reductions
 from metasched.lower.gpu.guards import hoist_conditions, one_thread, spread_conditions
 from metasched.lower.gpu.kernel import GpuLowered, Kernel
-from metasched.lower.gpu.memory import common_buffers, own_memory, place
+from metasched.lower.gpu.memory import common_buffers, drop_unread, own_memory, place
 from metasched.lower.gpu.threads import axes_of, check_bound, unify_threads
 from metasched.lower.gpu.unroll import mark_unrolled
 from metasched.lower.gpu.vectors import vectorize
@@ -59,19 +61,22 @@ def lower_gpu(program: Program, target: Machine) -> GpuLowered:
 def _kernel(name: str, root: Block, scope: Scope) -> tuple[Kernel, list[Buffer]]:
     """The kernel of one nest, and what it keeps in device memory for itself."""
     axes = axes_of(root.body, scope)
-    body = lower_blocks(root, scope)
+    nest, shares = share_reductions(root.body, scope)
+    body = lower_blocks(replace(root, body=nest), scope)
     body = own_memory(body, scope)
     body = unify_threads(body, axes, scope)
     body = place(body, axes, scope)
     body = flatten(body, scope)
     body, common = common_buffers(body)
+    body, trees = combine_threads(body, shares, axes, scope)
+    body = drop_unread(body)
     body = one_thread(body, axes.values(), scope)
     body = spread_conditions(body, axes.values())
     kernel = place_barriers(Kernel(name, axes, body), scope)
     body = hoist_conditions(kernel.body, scope)
     body = vectorize(body, scope)
     body = mark_unrolled(body, scope)
-    shared = tuple(b for b in common if b.scope != "global")
+    shared = (*(b for b in common if b.scope != "global"), *trees)
     return Kernel(name, axes, body, shared), [b for b in common if b.scope == "global"]
 
 

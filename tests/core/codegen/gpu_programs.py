@@ -64,3 +64,18 @@ def matmul(
     for key, value in (pipeline or {}).items():
         schedule.annotate(r0, key, value)
     return schedule.program
+
+
+def row_sums(
+    program: Program, block: str, *, rows: int = 1, threads: int = 32, scope: str = "shared"
+) -> Program:
+    """One reduction over rows shared by threads; ``rows`` rows to a block."""
+    schedule = Schedule(program, seed=0)
+    reduction = schedule.get_block(block)
+    i, k = schedule.get_loops(reduction)
+    bx, ty = schedule.split(i, [None, rows])
+    _, tx = schedule.split(k, [None, threads])
+    schedule.bind(bx, "blockIdx.x")
+    schedule.bind(ty, "threadIdx.y")
+    schedule.bind(tx, "threadIdx.x")
+    return schedule.program

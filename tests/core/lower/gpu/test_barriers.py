@@ -33,9 +33,10 @@ def test_every_access_is_in_order_and_in_bounds_and_no_barrier_is_too_many(name:
     check_barriers(program, count)
 
 
-def check_barriers(program: Program, count: int) -> None:
+def check_barriers(program: Program, count: int, target: Target = OPENCL) -> None:
+    """Compare a simulated kernel with the reference, with and without each of its barriers."""
     inputs = random_inputs(program, seed=0)
-    lowered = lower_gpu(program, OPENCL)
+    lowered = lower_gpu(program, target)
     report = simulate(program, lowered, inputs)
     assert report.problems == []
     for output, want in evaluate(program, inputs).items():
