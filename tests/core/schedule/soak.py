@@ -34,7 +34,7 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     if not _TALLY:
         return
     terminalreporter.section("soak")
-    terminalreporter.write_line(f"{_TALLY['pairs']} pairs, {_TALLY['compiled']} of them compiled")
+    terminalreporter.write_line(f"{_TALLY['pairs']} pairs")
     for name in sorted([*PRIMITIVES, *SAMPLERS]):
         terminalreporter.write_line(f"{name:28}{_TALLY[name]:8}")
     for line in _lacking():
