@@ -13,14 +13,14 @@ from metasched.compiling import Kernel
 from metasched.cost.machine import Machine, machine_of
 from metasched.cost.model import COST_MODELS, AbstractCostModel
 from metasched.database import AbstractDatabase, TuningRecord, Workload, open_database
-from metasched.errors import TraceError, UsageError, suggest
+from metasched.errors import TraceError, UsageError
 from metasched.instant import instant
 from metasched.ir.expr import int_value
 from metasched.ir.hash import structural_hash
 from metasched.ir.stmt import Program
 from metasched.job import Job, check_budget
 from metasched.learning import LAYOUT, MODEL_FEATURES, task_name
-from metasched.measure.local import LocalWorkers
+from metasched.measure.open import find_workers, open_workers
 from metasched.measure.records import MeasureConfig, Status
 from metasched.measure.workers import AbstractWorkers
 from metasched.search.budget import GradientScheduler
@@ -118,7 +118,8 @@ def tune(
         model: name of the cost model, or a model.
         warm_start: start a model that is given by name from what earlier jobs on this database and
             target taught it. What this job teaches it is kept in any case.
-        workers: "local", or an object; it is closed only when it was made here.
+        workers: "local"; "ray" for Ray on this machine, "ray://head:10001" for a fleet; or an
+            object, which the caller closes.
         measure: how candidates are measured.
         progress: show progress on the terminal, or call a function with snapshots.
 
@@ -175,8 +176,8 @@ def _check_names(
     _ = STRATEGIES[strategy]
     if isinstance(model, str):
         _ = COST_MODELS[model]
-    if isinstance(workers, str) and workers != "local":
-        raise UsageError(f"unknown workers '{workers}'{suggest(workers, ('local',))}")
+    if isinstance(workers, str):
+        find_workers(workers)
 
 
 @dataclass(frozen=True, slots=True)
@@ -332,7 +333,7 @@ def _workers(given: str | AbstractWorkers, target: Target) -> Generator[Abstract
     if isinstance(given, AbstractWorkers):
         yield given
         return
-    with LocalWorkers(target) as pool:
+    with open_workers(given, (target,)) as pool:
         yield pool
 
 

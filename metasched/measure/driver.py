@@ -41,7 +41,7 @@ class Driver:
         self._configs = (builders, runners)
         self._share_cores = share_cores
         self._orders: deque[_Order] = deque()
-        self._done: queue.SimpleQueue[Outcome | BaseException] = queue.SimpleQueue()
+        self._done: queue.SimpleQueue[Outcome | BaseException | None] = queue.SimpleQueue()
         self._bell, self._listener = socket.socketpair()
         self._bell.setblocking(False)
         self._closing = False
@@ -75,11 +75,17 @@ class Driver:
                 if not outcomes:
                     self._check()
                 return outcomes
-            if isinstance(item, BaseException):
+            if item is None:
+                deadline = 0.0
+            elif isinstance(item, BaseException):
                 self._failure = item
                 self._check()
             else:
                 outcomes.append(item)
+
+    def wake(self) -> None:
+        """Make `collect`, now or the next time, return at once; from any thread."""
+        self._done.put(None)
 
     def close(self) -> None:
         """Kill all workers and wait until they are gone; may be called again."""

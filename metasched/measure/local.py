@@ -89,6 +89,7 @@ class LocalWorkers(AbstractWorkers):
     Args:
         target: What kernels run on; this host by default. The cores of a CPU target are used.
         builders: Number of builder processes; one for each core by default.
+        runners: Number of runner processes: 1, or 0 where nothing is measured.
         config: Its `build_timeout_s` is the deadline of builds.
 
     Raises:
@@ -101,15 +102,15 @@ class LocalWorkers(AbstractWorkers):
         target: Target | None = None,
         *,
         builders: int | None = None,
+        runners: int = 1,
         config: MeasureConfig | None = None,
     ) -> None:
         goal = target or Target("cpu")
         check_device(goal)
         cores = goal.cores if goal.gpu is None else usable_cores()
         self._shares_cores = goal.kind != "cuda"
-        self._capacity = Capacity(builders=cores if builders is None else builders, runners=1)
-        if self._capacity.builders < 1:
-            raise UsageError(f"builders is {builders}, expected at least 1")
+        self._capacity = Capacity(cores if builders is None else builders, runners)
+        _check_numbers(self._capacity)
         self._build_timeout_s = (config or MeasureConfig()).build_timeout_s
         self._pending = 0
         self._scratch = tempfile.mkdtemp(prefix="metasched-")
@@ -150,6 +151,10 @@ class LocalWorkers(AbstractWorkers):
         self._pending -= len(outcomes)
         return [_result(outcome) for outcome in outcomes]
 
+    def wake(self) -> None:
+        """Make `poll`, now or the next time, return without waiting; from any thread."""
+        self._driver.wake()
+
     def close(self) -> None:
         """Kill all workers with what they started and remove the scratch folder."""
         self._finalizer()
@@ -171,6 +176,14 @@ class LocalWorkers(AbstractWorkers):
         if reference is None or expected_path(self._scratch, reference, request.seed).exists():
             return config.run_timeout_s
         return config.run_timeout_s + config.reference_timeout_s
+
+
+def _check_numbers(capacity: Capacity) -> None:
+    if capacity.runners not in (0, 1):
+        given = f"runners is {capacity.runners}"
+        raise UsageError(f"{given}, expected 0 or 1: measurements share the cores")
+    if capacity.builders < 1 - capacity.runners:
+        raise UsageError(f"builders is {capacity.builders}, expected at least 1")
 
 
 def _close(driver: Driver, scratch: str, owner: int) -> None:

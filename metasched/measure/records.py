@@ -132,11 +132,13 @@ class BuildRequest:
         task: ``"module:function"``, called in a builder as ``function(payload, out_dir)``; it
             returns a `BuildOutput` or raises `Rejected`, ``CodegenError`` or ``ToolchainError``.
         payload: Any picklable value whose classes a builder can import.
+        target: The key of what it is built for; empty where workers serve one target only.
     """
 
     candidate_id: int
     task: str
     payload: Any
+    target: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,6 +186,7 @@ class RunRequest:
         seed: What the inputs are drawn from.
         config: How it is measured.
         incumbent_s: The best time so far in seconds, for the drop rule.
+        target: The key of what it runs on; empty where workers serve one target only.
     """
 
     candidate_id: int
@@ -192,6 +195,7 @@ class RunRequest:
     seed: int = 0
     config: MeasureConfig = MeasureConfig()
     incumbent_s: float | None = None
+    target: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -214,6 +218,8 @@ class RunResult:
             the time; ``None`` when that was not measured.
         conditions: What the device said of itself after the samples, such as its clock and
             temperature, by name.
+        is_late: Whether it came from a worker that had been given up, after or beside the result
+            that counts; its samples are additional.
     """
 
     candidate_id: int
@@ -229,6 +235,7 @@ class RunResult:
     run_s: float = 0.0
     noise_floor: float | None = None
     conditions: Mapping[str, float] = field(default_factory=dict[str, float])
+    is_late: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -241,6 +248,7 @@ class CompareRequest:
         rounds: How often each is sampled; every round takes them in another order.
         seed: What the inputs and the orders are drawn from.
         config: How they are measured.
+        target: As in `RunRequest`.
     """
 
     candidate_id: int
@@ -248,6 +256,7 @@ class CompareRequest:
     rounds: int = 10
     seed: int = 0
     config: MeasureConfig = MeasureConfig()
+    target: str = ""
 
     def __post_init__(self) -> None:
         if not self.artefacts or self.rounds < 1:

@@ -82,6 +82,13 @@ class AbstractWorkers(ABC):
             MeasureError: the workers are closed or cannot be started.
         """
 
+    def wake(self) -> None:
+        """Make `poll`, now or the next time, return early; may be called from any thread.
+
+        Workers that cannot do so do nothing: `poll` then returns when its time is over.
+        """
+        return
+
     @abstractmethod
     def close(self) -> None:
         """End all workers at once and remove their files; may be called again."""

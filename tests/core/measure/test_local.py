@@ -323,7 +323,9 @@ def test_workers_do_not_outlive_their_parent(tmp_path: Path, number: signal.Sign
 
 def test_capacity_and_bad_sizes() -> None:
     with pytest.raises(UsageError, match="builders is 0, expected at least 1"):
-        LocalWorkers(builders=0)
+        LocalWorkers(builders=0, runners=0)
+    with pytest.raises(UsageError, match="runners is 2, expected 0 or 1"):
+        LocalWorkers(runners=2)
     with LocalWorkers(builders=2) as workers:
         assert (workers.capacity.builders, workers.capacity.runners) == (2, 1)
         assert workers.poll(60.0) == []

@@ -1,0 +1,42 @@
+"""Fleets that tests share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+
+import pytest
+from metasched_workers.broker import Broker
+from metasched_workers.ray_workers import JobOptions, RayWorkers
+
+from metasched.target import Target
+from tests.workers.threads import ThreadCluster, ThreadFleet, simulated_fleet
+
+Join = Callable[..., RayWorkers]
+
+
+@pytest.fixture
+def fleet() -> Iterator[Callable[..., tuple[ThreadCluster, Broker, Join]]]:
+    """Make a simulated fleet of a size, with a function that lets a job join it."""
+    with ExitStack() as stack:
+
+        def make(
+            nodes: int = 1, runners: int = 2, builders: int = 2
+        ) -> tuple[ThreadCluster, Broker, Join]:
+            cluster, broker = simulated_fleet(nodes, runners, builders)
+            stack.callback(cluster.close)
+            stack.callback(broker.close)
+
+            def join(options: JobOptions | None = None) -> RayWorkers:
+                workers = RayWorkers(
+                    lambda: ThreadFleet(cluster, broker),
+                    [Target("cpu")],
+                    options=options,
+                    link=cluster,
+                )
+                stack.callback(workers.close)
+                return workers
+
+            return cluster, broker, join
+
+        yield make

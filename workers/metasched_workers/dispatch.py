@@ -1,0 +1,577 @@
+"""The driver's end of a fleet: who gets which request, and what becomes of it.
+
+One thread owns all state; everything else sends it events. Each request that a host has is a
+*lease*: it is out under a ticket, until it is answered or the host is given up. The work of a host
+given up is queued again under a new ticket, a bounded number of times.
+"""
+
+from __future__ import annotations
+
+import heapq
+import itertools
+import logging
+import pickle
+import queue
+import threading
+import time
+from abc import ABC, abstractmethod
+from collections import Counter, OrderedDict, deque
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, Final
+
+from metasched.errors import MeasureError
+from metasched.measure.records import (
+    AnyResult,
+    BuildRequest,
+    BuildResult,
+    CompareRequest,
+    CompareResult,
+    RunResult,
+    Status,
+)
+from metasched.measure.workers import Capacity
+from metasched.target import Target
+from metasched_workers.artefacts import Store, artefacts_of
+from metasched_workers.broker import HostLost, Member, Membership
+from metasched_workers.protocol import (
+    Answer,
+    Hello,
+    JobInfo,
+    Kind,
+    Order,
+    Reply,
+    Request,
+    kind_of,
+)
+
+_LOG: Final = logging.getLogger("metasched.workers.driver")
+_CHECK_S: Final = 0.25
+_PAUSE_S: Final = 0.5
+_MOST_EVENTS: Final = 512
+_MOST_FENCED: Final = 10_000
+"""Tickets that are remembered after their host was given up."""
+
+
+@dataclass(frozen=True, slots=True)
+class DispatchConfig:
+    """How a driver deals with hosts.
+
+    Attributes:
+        depth: Requests that a host has for each worker, the one at work included.
+        poll_s: Seconds that a host may take to say that nothing happened.
+        lease_s: Seconds of silence after which a host is given up.
+        attempts: How often work is begun before it counts as lost.
+        patience_s: Seconds that work waits for a host that could do it.
+    """
+
+    depth: int = 2
+    poll_s: float = 2.0
+    lease_s: float = 20.0
+    attempts: int = 3
+    patience_s: float = 120.0
+
+
+class AbstractLink(ABC):
+    """How a driver calls hosts; answers come back from any thread."""
+
+    @abstractmethod
+    def call(
+        self, handle: Any, method: str, arguments: tuple[Any, ...], done: Callable[[Any], None]
+    ) -> None:
+        """Call a method of a host; ``done`` gets its value, or a `HostLost`."""
+
+    @abstractmethod
+    def ship(self, path: str) -> Any:
+        """Return something by which a host on any machine gets the content of a file."""
+
+
+@dataclass(slots=True)
+class _Work:
+    """A request of the job, from submitting to its result."""
+
+    request: Request
+    kind: Kind
+    lane: str
+    submitted_s: float
+    ticket: int = 0
+    attempts: int = 0
+    waited_s: float = 0.0
+
+
+@dataclass(slots=True)
+class _Host:
+    """What the driver knows of a host."""
+
+    member: Member
+    is_near: bool
+    heard_s: float
+    out: dict[int, _Work] = field(default_factory=dict[int, _Work])
+    load: Counter[Kind] = field(default_factory=Counter[Kind])
+    unsent: list[_Work] = field(default_factory=list[_Work])
+    is_sending: bool = False
+    batch: int = 0
+    confirmed: int = 0
+    sick: str = ""
+    is_up: bool = False
+    is_gone: bool = False
+
+    @property
+    def hello(self) -> Hello:
+        return self.member.hello
+
+    def room(self, kind: Kind, depth: int) -> int:
+        """How many more requests it should have."""
+        if self.sick or not self.is_up:
+            return 0
+        return depth * self.hello.slots.get(kind, 0) - self.load[kind]
+
+    def fill(self, kind: Kind) -> float:
+        """Requests for each worker."""
+        return self.load[kind] / max(1, self.hello.slots.get(kind, 0))
+
+
+class _Lane:
+    """Requests of one kind and target that wait, and the hosts that could serve them."""
+
+    def __init__(self, kind: Kind, accepts: Callable[[Hello], bool]) -> None:
+        self.kind = kind
+        self.accepts = accepts
+        self.waiting: deque[_Work] = deque()
+        self.hosts: list[_Host] = []
+        self.deserted_s: float | None = None
+        self._heap: list[tuple[float, int, _Host]] = []
+        self._count = itertools.count()
+
+    def note(self, host: _Host) -> None:
+        """Take in that the load of a host changed."""
+        if len(self._heap) > 4 * len(self.hosts) + 64:
+            self.refill()
+        heapq.heappush(self._heap, (host.fill(self.kind), next(self._count), host))
+
+    def refill(self) -> None:
+        """Start anew with the hosts that there are."""
+        self._heap = [(h.fill(self.kind), next(self._count), h) for h in self.hosts]
+        heapq.heapify(self._heap)
+
+    def next_host(self, depth: int) -> _Host | None:
+        """The host with the least to do that has room; entries of the past are dropped."""
+        while self._heap:
+            fill, _, host = heapq.heappop(self._heap)
+            if fill == host.fill(self.kind) and host.room(self.kind, depth) > 0:
+                return host
+        return None
+
+
+class Dispatcher:
+    """Sends the requests of one job to hosts and collects what becomes of them.
+
+    Args:
+        job: Who asks.
+        targets: What the job builds for and measures on.
+        link: How hosts are called.
+        store: Where built kernels are kept.
+        config: How hosts are dealt with.
+    """
+
+    def __init__(
+        self,
+        job: JobInfo,
+        targets: Sequence[Target],
+        link: AbstractLink,
+        store: Store,
+        config: DispatchConfig | None = None,
+    ) -> None:
+        self._job = job
+        self._targets = {target.key(): target for target in targets}
+        self._link = link
+        self._store = store
+        self._config = config or DispatchConfig()
+        self._events: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
+        self._results: queue.SimpleQueue[AnyResult | MeasureError | None] = queue.SimpleQueue()
+        self._hosts: dict[str, _Host] = {}
+        self._refused: Mapping[str, str] = {}
+        self._lanes: dict[tuple[Kind, str], _Lane] = {}
+        self._open: dict[int, _Work] = {}
+        self._tickets = itertools.count(1)
+        self._given_up: OrderedDict[int, int] = OrderedDict()
+        self._late: dict[int, list[RunResult]] = {}
+        self._dirty: dict[str, _Host] = {}
+        self._told: dict[str, float] = {}
+        self.counts = Counter[str]()
+        self.capacity = Capacity(0, 0)
+        self.shares_cores = False
+        for key in self._targets:
+            self._lane(Kind.BUILD, key)
+            self._lane(Kind.RUN, key)
+        self._thread = threading.Thread(target=self._main, name="metasched-fleet", daemon=True)
+        self._thread.start()
+
+    # -- called by the job -----------------------------------------------------------------------
+
+    def submit(self, request: Request) -> None:
+        """Queue a request."""
+        now = time.monotonic()
+        self._events.put(lambda: self._submitted(request, now))
+
+    def collect(self, timeout_s: float) -> list[AnyResult]:
+        """Return the results that are there, waiting so long for the first.
+
+        Raises:
+            MeasureError: no host serves the job, or the fleet is gone.
+        """
+        found: list[AnyResult] = []
+        deadline = time.monotonic() + timeout_s
+        while True:
+            left = 0.0 if found else max(0.0, deadline - time.monotonic())
+            try:
+                item = self._results.get(timeout=left) if left else self._results.get_nowait()
+            except queue.Empty:
+                return found
+            if item is None:
+                deadline = 0.0
+            elif isinstance(item, MeasureError):
+                self._results.put(item)
+                if not found:
+                    raise item
+                return found
+            else:
+                found.append(item)
+
+    def wake(self) -> None:
+        """Make `collect` return early."""
+        self._results.put(None)
+
+    def set_members(self, membership: Membership) -> None:
+        """Take in which hosts there are."""
+        self._events.put(lambda: self._meet(membership))
+
+    def fail(self, error: MeasureError) -> None:
+        """Make every later `collect` raise."""
+        self._results.put(error)
+
+    def close(self) -> None:
+        """End the thread; nothing is sent any more."""
+        self._events.put(None)
+        self._thread.join()
+
+    # -- the thread ------------------------------------------------------------------------------
+
+    def _main(self) -> None:
+        checked_s = 0.0
+        while True:
+            events = self._next_events()
+            for event in events:
+                if event is None:
+                    return
+                event()
+            now = time.monotonic()
+            if now - checked_s > _CHECK_S:
+                checked_s = now
+                self._check_leases(now)
+                self._check_lanes(now)
+            self._assign()
+            self._send()
+
+    def _next_events(self) -> list[Callable[[], None] | None]:
+        """Wait for an event and return it with those behind it."""
+        try:
+            events = [self._events.get(timeout=_CHECK_S)]
+        except queue.Empty:
+            return []
+        while len(events) < _MOST_EVENTS and not self._events.empty():
+            events.append(self._events.get())
+        return events
+
+    def _submitted(self, request: Request, now: float) -> None:
+        kind = kind_of(request)
+        key = request.target or next(iter(self._targets))
+        self._queue(_Work(request, kind, key, now))
+        self._open[request.candidate_id] = self._lane(kind, key).waiting[-1]
+
+    def _lane(self, kind: Kind, key: str) -> _Lane:
+        known = self._lanes.get((kind, key))
+        if known is None:
+            known = self._lanes[kind, key] = _Lane(kind, self._acceptance(kind, key))
+            known.hosts = [h for h in self._hosts.values() if known.accepts(h.hello)]
+            known.refill()
+        return known
+
+    def _acceptance(self, kind: Kind, key: str) -> Callable[[Hello], bool]:
+        """What hosts can do work of a kind for a target: those with a compiler or device alike."""
+        target = self._targets.get(key)
+
+        def accepts(hello: Hello) -> bool:
+            if not hello.slots.get(kind):
+                return False
+            if kind is Kind.RUN:
+                return key in hello.targets
+            is_cpu = target is not None and target.kind == "cpu"
+            return target is None or not is_cpu or hello.toolchain == target.toolchain
+
+        return accepts
+
+    def _queue(self, work: _Work, *, first: bool = False) -> None:
+        waiting = self._lane(work.kind, work.lane).waiting
+        if first:
+            waiting.appendleft(work)
+        else:
+            waiting.append(work)
+
+    # -- hosts -----------------------------------------------------------------------------------
+
+    def _meet(self, membership: Membership) -> None:
+        """Greet the hosts that are new and give up those that have left."""
+        self._refused = membership.refused
+        for host_id in [name for name in self._hosts if name not in membership.members]:
+            self._lose(self._hosts[host_id], "it left the fleet")
+        now = time.monotonic()
+        for host_id, member in membership.members.items():
+            if host_id not in self._hosts:
+                is_near = member.hello.machine == self._job.machine
+                host = self._hosts[host_id] = _Host(member, is_near, now)
+                self._call(host, "open", (self._job,), self._opened)
+        self._recount()
+
+    def _opened(self, host: _Host, value: Any) -> None:
+        if isinstance(value, HostLost):
+            self._lose(host, str(value))
+            return
+        self._revive(host)
+        self._poll(host)
+
+    def _revive(self, host: _Host) -> None:
+        host.is_up, host.heard_s = True, time.monotonic()
+        self._note(host)
+        self._recount()
+
+    def _recount(self) -> None:
+        up = [h for h in self._hosts.values() if h.is_up]
+        for lane in self._lanes.values():
+            lane.hosts = [h for h in up if lane.accepts(h.hello)]
+            lane.refill()
+        used = {h.hello.host_id: h for lane in self._lanes.values() for h in lane.hosts}
+        slots = Counter[Kind]()
+        for host in used.values():
+            slots.update(host.hello.slots)
+        self.capacity = Capacity(slots[Kind.BUILD], slots[Kind.RUN])
+        self.shares_cores = any(h.is_near and _times_on_cores(h.hello) for h in used.values())
+
+    def _call(
+        self,
+        host: _Host,
+        method: str,
+        arguments: tuple[Any, ...],
+        then: Callable[[_Host, Any], None],
+    ) -> None:
+        def done(value: Any) -> None:
+            self._events.put(lambda: None if host.is_gone else then(host, value))
+
+        self._link.call(host.member.handle, method, arguments, done)
+
+    def _poll(self, host: _Host) -> None:
+        arguments = (self._job.job_id, host.confirmed, self._config.poll_s)
+        self._call(host, "poll", arguments, self._heard)
+
+    def _heard(self, host: _Host, value: Any) -> None:
+        """Take in a reply; a host that was given up for its silence works again."""
+        if isinstance(value, HostLost):
+            if not value.may_return:
+                self._lose(host, str(value))
+            elif host.is_up or time.monotonic() - host.heard_s < 10 * self._config.lease_s:
+                threading.Timer(_PAUSE_S, self._poll, (host,)).start()
+            return
+        if not host.is_up:
+            self._revive(host)
+        reply: Reply = pickle.loads(value)
+        host.heard_s = time.monotonic()
+        if reply.number > host.confirmed:
+            host.confirmed = reply.number
+            for answer in reply.answers:
+                self._answered(host, answer)
+        if reply.sick != host.sick:
+            _LOG.warning("host %s: %s", host.hello.host_id, reply.sick or "is well again")
+            host.sick = reply.sick
+            self._note(host)
+        self._poll(host)
+
+    def _note(self, host: _Host) -> None:
+        for lane in self._lanes.values():
+            if host.hello.slots.get(lane.kind) and lane.accepts(host.hello):
+                lane.note(host)
+
+    def _lose(self, host: _Host, reason: str) -> None:
+        """Forget a host for good."""
+        self._give_up(host, reason)
+        host.is_gone = True
+        self._hosts.pop(host.hello.host_id, None)
+        self._recount()
+
+    def _give_up(self, host: _Host, reason: str) -> None:
+        """End the leases of a host: what it has is done elsewhere."""
+        if host.is_up:
+            _LOG.warning("host %s is given up: %s", host.hello.host_id, reason)
+        host.is_up = False
+        works, host.out = list(host.out.values()), {}
+        host.unsent.clear()
+        host.load.clear()
+        for work in works:
+            self._given_up[work.ticket] = work.request.candidate_id
+            self._again(work, f"{host.hello.host_id}: {reason}")
+        while len(self._given_up) > _MOST_FENCED:
+            self._given_up.popitem(last=False)
+
+    def _check_leases(self, now: float) -> None:
+        for host in list(self._hosts.values()):
+            silent_s = now - host.heard_s
+            if host.is_up and silent_s > self._config.poll_s + self._config.lease_s:
+                self._give_up(host, f"it was silent for {silent_s:.0f} s")
+                self._recount()
+
+    def _check_lanes(self, now: float) -> None:
+        """Fail when work waits that nobody here can do."""
+        for (kind, key), lane in self._lanes.items():
+            if not lane.waiting or lane.hosts:
+                lane.deserted_s = None
+            elif lane.deserted_s is None:
+                lane.deserted_s = now
+            elif now - lane.deserted_s > self._config.patience_s:
+                lane.deserted_s = now
+                self.fail(MeasureError(self._why_deserted(kind, key)))
+
+    def _why_deserted(self, kind: Kind, key: str) -> str:
+        target = self._targets.get(key)
+        worker = "builder" if kind is Kind.BUILD else "runner"
+        hosts = self._hosts.values()
+        offered = sorted({str(target) for h in hosts for target in h.hello.targets.values()})
+        parts = [
+            f"no {worker} for '{target}' in {self._config.patience_s:g} s",
+            f"the fleet measures on: {'; '.join(offered) or 'nothing'}",
+            *(f"{place} has no host: {why}" for place, why in self._refused.items()),
+        ]
+        return "; ".join(parts)
+
+    # -- work ------------------------------------------------------------------------------------
+
+    def _assign(self) -> None:
+        """Give waiting work to hosts that have room; targets take turns at the builders."""
+        lanes = [lane for lane in self._lanes.values() if lane.waiting]
+        while lanes:
+            lanes = [lane for lane in lanes if self._assign_one(lane)]
+
+    def _assign_one(self, lane: _Lane) -> bool:
+        if not lane.waiting:
+            return False
+        host = lane.next_host(self._config.depth)
+        if host is None:
+            return False
+        work = lane.waiting.popleft()
+        work.ticket = next(self._tickets)
+        work.attempts += 1
+        work.waited_s = time.monotonic() - work.submitted_s
+        host.out[work.ticket] = work
+        host.load[work.kind] += 1
+        host.unsent.append(work)
+        self._dirty[host.hello.host_id] = host
+        self._note(host)
+        return True
+
+    def _send(self) -> None:
+        for host in [h for h in self._dirty.values() if not h.is_sending]:
+            del self._dirty[host.hello.host_id]
+            works, host.unsent = host.unsent, []
+            if not works or host.is_gone:
+                continue
+            host.batch += 1
+            orders = pickle.dumps(tuple(Order(w.ticket, w.request) for w in works), 5)
+            parcels = {} if host.is_near else self._parcels(works)
+            host.is_sending = True
+            self._submit_batch(host, (self._job.job_id, host.batch, orders, parcels))
+
+    def _submit_batch(self, host: _Host, arguments: tuple[Any, ...]) -> None:
+        def then(host: _Host, value: Any) -> None:
+            if isinstance(value, HostLost):
+                if not value.may_return:
+                    self._lose(host, str(value))
+                else:
+                    # The same batch again: the host takes none twice.
+                    threading.Timer(_PAUSE_S, self._submit_batch, (host, arguments)).start()
+                return
+            host.is_sending = False
+            if host.unsent:
+                self._dirty[host.hello.host_id] = host
+
+        self._call(host, "submit", arguments, then)
+
+    def _parcels(self, works: Sequence[_Work]) -> dict[str, Any]:
+        paths = {a.path for work in works for a in artefacts_of(work.request)}
+        return {path: self._link.ship(path) for path in sorted(paths)}
+
+    def _answered(self, host: _Host, answer: Answer) -> None:
+        work = host.out.pop(answer.ticket, None)
+        if work is None:
+            self._came_late(answer)
+            return
+        host.load[work.kind] -= 1
+        self._note(host)
+        if answer.result is None:
+            work.attempts -= not answer.began
+            self._again(work, answer.returned)
+        elif answer.result.status is Status.LOST:
+            self._again(work, answer.result.message)
+        else:
+            self._ended(work, answer.result, answer.content)
+
+    def _ended(self, work: _Work, result: AnyResult, content: bytes | None) -> None:
+        if isinstance(result, BuildResult):
+            try:
+                result = self._store.keep(result, content)
+            except FileNotFoundError:
+                self._again(work, "what it built is gone")
+                return
+            except OSError as error:
+                text = f"the driver cannot keep a kernel: {error.strerror}; free some space"
+                self.fail(MeasureError(text))
+                return
+        self._finish(work, replace(result, queue_s=result.queue_s + work.waited_s))
+
+    def _finish(self, work: _Work, result: AnyResult) -> None:
+        number = work.request.candidate_id
+        self._open.pop(number, None)
+        self.counts[f"{work.kind}:{result.status}"] += 1
+        self._results.put(result)
+        for late in self._late.pop(number, ()):
+            self._results.put(late)
+
+    def _again(self, work: _Work, reason: str) -> None:
+        """Queue work anew, in front, or let it end as lost."""
+        if work.attempts < self._config.attempts:
+            self.counts["requeued"] += 1
+            self._queue(work, first=True)
+            return
+        message = f"begun {work.attempts} times and lost each time, the last time so: {reason}"
+        number = work.request.candidate_id
+        if isinstance(work.request, BuildRequest):
+            self._finish(work, BuildResult(number, Status.LOST, message))
+        elif isinstance(work.request, CompareRequest):
+            self._finish(work, CompareResult(number, Status.LOST, message))
+        else:
+            self._finish(work, RunResult(number, Status.LOST, message))
+
+    def _came_late(self, answer: Answer) -> None:
+        """Keep a measurement of a host that was given up, beside the one that counts."""
+        number = self._given_up.pop(answer.ticket, None)
+        result = answer.result
+        if number is None or not isinstance(result, RunResult) or result.status is not Status.OK:
+            return
+        self.counts["late"] += 1
+        late = replace(result, is_late=True)
+        if number in self._open:
+            self._late.setdefault(number, []).append(late)
+        else:
+            self._results.put(late)
+
+
+def _times_on_cores(hello: Hello) -> bool:
+    is_cpu = any(target.kind == "cpu" for target in hello.targets.values())
+    return is_cpu and bool(hello.slots.get(Kind.RUN))
