@@ -1,4 +1,4 @@
-"""C with GNU vector extensions and OpenMP: the language tables and `emit`.
+"""C with GNU vector extensions and OpenMP: the language tables and `emit_c`.
 
 gcc and clang compile the text; a kernel never allocates and keeps no state. Read `c_prelude` next.
 """
@@ -47,7 +47,7 @@ C: Final = Dialect(
 )
 
 
-def emit(lowered: Lowered, target: Machine) -> CSource:
+def emit_c(lowered: Lowered, target: Machine) -> CSource:
     """Print a lowered program as a C kernel.
 
     Raises:

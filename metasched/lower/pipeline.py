@@ -19,6 +19,8 @@ from metasched.lower.blocks import lower_blocks
 from metasched.lower.buffers import place_buffers
 from metasched.lower.externs import check_externs
 from metasched.lower.flatten import flat_buffer, flatten
+from metasched.lower.gpu.kernel import GpuLowered
+from metasched.lower.gpu.pipeline import lower_gpu
 from metasched.lower.guards import hoist_guards
 from metasched.lower.merge import merge_loops
 from metasched.lower.registers import promote_registers
@@ -70,7 +72,16 @@ class Lowered:
     ranges: Mapping[Var, Expr]
 
 
-def lower(program: Program, target: Machine) -> Lowered:
+def lower(program: Program, target: Machine) -> Lowered | GpuLowered:
+    """Lower a scheduled program (on a CPU also an unscheduled one) for a target.
+
+    Raises:
+        CodegenError: the program has what the target cannot do; the message says what.
+    """
+    return lower_cpu(program, target) if target.kind == "cpu" else lower_gpu(program, target)
+
+
+def lower_cpu(program: Program, target: Machine) -> Lowered:
     """Lower a scheduled (or unscheduled) program for a CPU target.
 
     Raises:

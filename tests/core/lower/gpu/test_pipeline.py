@@ -6,6 +6,7 @@ import pytest
 
 from metasched import ops
 from metasched.errors import CodegenError
+from metasched.lower import GpuLowered, Lowered, lower
 from metasched.lower.gpu.pipeline import lower_gpu
 from metasched.schedule.schedule import Schedule
 from metasched.target import Target
@@ -52,3 +53,8 @@ def test_shared_memory_holds_the_tiles_of_one_step() -> None:
     sizes = {b.name: str(b.shape[0]) for b in kernel.shared}
     assert sizes == {"a_shared": str(32 * 16), "b_shared": str(16 * 32)}
     assert kernel.threads == 64
+
+
+def test_the_kind_of_target_decides() -> None:
+    assert isinstance(lower(ops.matmul(m=8, n=8, k=8), Target("cpu")), Lowered)
+    assert isinstance(lower(matmul(64, 64, 64), CUDA), GpuLowered)
