@@ -9,17 +9,18 @@ from __future__ import annotations
 from typing import Final
 
 from metasched.compiling import Kernel, kernel_of
+from metasched.cost.evaluation import layout_of
 from metasched.cost.machine import machine_of
 from metasched.cost.model import COST_MODELS, AbstractCostModel
 from metasched.database import AbstractDatabase, Workload
 from metasched.errors import CodegenError, ScheduleError, UsageError
 from metasched.ir.stmt import Program
-from metasched.learning import LAYOUT, MODEL_FEATURES, task_name
+from metasched.learning import model_features, task_name
 from metasched.schedule.replay import replay
 from metasched.search.strategies import STRATEGIES, StrategySettings
 from metasched.search.structure_set import StructureSet
 from metasched.search.tuner import Tuner
-from metasched.space.postprocs import Rejected, postprocess
+from metasched.space.postprocs import Rejected
 from metasched.space.space import Space
 from metasched.target import Target
 
@@ -52,10 +53,12 @@ def instant(
         UsageError: the database holds no such model of the target.
         ScheduleError: no candidate of the space can be built.
     """
+    bound = space.on(program, target)
+    sketches = [sketch.trace for sketch in bound.sketches]
     tuner = Tuner(
-        StructureSet(program, space.sketches(program, target), machine_of(target)),
+        StructureSet(program, sketches, machine_of(target)),
         stored_model(database, target, model),
-        STRATEGIES[strategy](StrategySettings(_POPULATION, space.mutators)),
+        STRATEGIES[strategy](StrategySettings(_POPULATION, space.mutators_on(target))),
         seed=seed,
         task=task_name(Workload.from_program(program), target),
     )
@@ -63,7 +66,7 @@ def instant(
     reason = tuner.end
     for candidate in candidates:
         try:
-            done = postprocess(replay(candidate.trace, program), space.postprocs, target)
+            done = bound.finish(replay(candidate.trace, program))
             if not isinstance(done, Rejected):
                 return kernel_of(program, done.program, target)
             reason = done.reason
@@ -80,12 +83,12 @@ def stored_model(database: AbstractDatabase, target: Target, kind: str) -> Abstr
     Raises:
         UsageError: there is none, or it cannot be read by this version.
     """
-    text = database.load_model(target.key(), kind, MODEL_FEATURES)
+    text = database.load_model(target.key(), kind, model_features(target))
     if text is None:
         raise UsageError(
             f"trials=0 ranks by a saved cost model, and the database holds no '{kind}' for "
             f"{target}; tune any program with trials first, or run `metasched model train`"
         )
-    model = COST_MODELS[kind](LAYOUT, 0)
+    model = COST_MODELS[kind](layout_of(target), 0)
     model.load(text)
     return model

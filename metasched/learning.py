@@ -7,16 +7,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 
 from metasched.cost.accuracy import Accuracy, judge
-from metasched.cost.features import FEATURE_NAMES, FEATURE_VERSION
+from metasched.cost.evaluation import layout_of
 from metasched.cost.machine import machine_of
 from metasched.cost.model import (
     COST_MODELS,
     AbstractCostModel,
-    FeatureLayout,
     Sample,
     predict_samples,
 )
@@ -31,11 +31,13 @@ from metasched.search.structure_set import StructureSet
 from metasched.target import Target
 from metasched.trace.trace import Trace
 
-LAYOUT = FeatureLayout(FEATURE_NAMES, FEATURE_VERSION)
-MODEL_FEATURES = str(FEATURE_VERSION)
-"""The key under which models of this layout are saved."""
 _UNKNOWN = (Status.REJECTED, Status.LOST, Status.BUILD_TIMEOUT, Status.RUN_TIMEOUT)
 """They say nothing of a candidate's speed, or depend on the limits of a job."""
+
+
+def model_features(target: Target) -> str:
+    """The key under which models of a target's features are saved."""
+    return str(layout_of(target).version)
 
 
 def task_name(workload: Workload, target: Target) -> str:
@@ -98,10 +100,10 @@ def rebuild_model(database: AbstractDatabase, target: Target, model: str) -> int
     Raises:
         UsageError: no such model.
     """
-    fresh = COST_MODELS[model](LAYOUT, 0)
+    fresh = COST_MODELS[model](layout_of(target), 0)
     known = [s for samples in all_samples(database, target).values() for s in samples]
     fresh.update(known)
-    database.save_model(target.key(), model, fresh.save(), MODEL_FEATURES)
+    database.save_model(target.key(), model, fresh.save(), model_features(target))
     return len(known)
 
 
@@ -126,6 +128,7 @@ class Evaluation:
 
 def evaluate_model(
     samples: dict[str, list[Sample]],
+    target: Target,
     *,
     model: str = "boosted_trees",
     folds: int = 4,
@@ -135,11 +138,13 @@ def evaluate_model(
 
     Args:
         samples: by program, as of `all_samples`.
+        target: what they were measured on.
         model: name of the model.
         folds: parts that the records of a program are divided into; each is predicted once.
         seed: of the division.
     """
-    make = COST_MODELS[model]
+    layout = layout_of(target)
+    make = partial(COST_MODELS[model], layout)
     result: list[Evaluation] = []
     for name, own in samples.items():
         others = [s for other, known in samples.items() if other != name for s in known]
@@ -151,7 +156,7 @@ def evaluate_model(
             )
             for fold in range(folds)
         ]
-        prior = _card(COST_MODELS["analytic"](LAYOUT, seed), own)
+        prior = _card(COST_MODELS["analytic"](layout, seed), own)
         unseen = _card(_trained(make, others, []), own) if others else None
         held_out = _mean([card for card in cards if card is not None])
         if prior is not None and held_out is not None:
@@ -160,14 +165,14 @@ def evaluate_model(
 
 
 def _trained(
-    make: Callable[[FeatureLayout, int], AbstractCostModel],
+    make: Callable[[int], AbstractCostModel],
     others: Sequence[Sample],
     own: Sequence[Sample],
 ) -> AbstractCostModel:
     """A model that went through a job on other programs, was saved, and began on this one."""
-    model = make(LAYOUT, 0)
+    model = make(0)
     if others:
-        teacher = make(LAYOUT, 0)
+        teacher = make(0)
         teacher.update(others)
         model.load(teacher.save())
     model.update(own)

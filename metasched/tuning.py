@@ -10,7 +10,8 @@ from dataclasses import dataclass
 
 from metasched.analysis.flops import flops
 from metasched.compiling import Kernel
-from metasched.cost.machine import Machine, machine_of
+from metasched.cost.evaluation import layout_of
+from metasched.cost.machine import AnyMachine, machine_of
 from metasched.cost.model import COST_MODELS, AbstractCostModel
 from metasched.database import AbstractDatabase, TuningRecord, Workload, open_database
 from metasched.errors import TraceError, UsageError
@@ -19,7 +20,7 @@ from metasched.ir.expr import int_value
 from metasched.ir.hash import structural_hash
 from metasched.ir.stmt import Program
 from metasched.job import Job, check_budget
-from metasched.learning import LAYOUT, MODEL_FEATURES, task_name
+from metasched.learning import model_features, task_name
 from metasched.measure.open import find_workers, open_workers
 from metasched.measure.records import MeasureConfig, Status
 from metasched.measure.workers import AbstractWorkers
@@ -186,7 +187,7 @@ class _Setup:
 
     target: Target
     space: Space
-    machine: Machine
+    machine: AnyMachine
     strategy: str
     model: str | AbstractCostModel
     seed: int
@@ -277,9 +278,9 @@ def _model(setup: _Setup, database: AbstractDatabase) -> AbstractCostModel:
     """The model of a task: the user's own, or one that starts from what the database keeps."""
     if not isinstance(setup.model, str):
         return setup.model
-    model = COST_MODELS[setup.model](LAYOUT, setup.seed)
+    model = COST_MODELS[setup.model](layout_of(setup.target), setup.seed)
     if setup.warm_start:
-        stored = database.load_model(setup.target.key(), setup.model, MODEL_FEATURES)
+        stored = database.load_model(setup.target.key(), setup.model, model_features(setup.target))
         try:
             if stored is not None:
                 model.load(stored)
@@ -293,7 +294,7 @@ def _save_models(tasks: Sequence[Task], setup: _Setup, database: AbstractDatabas
     if not isinstance(setup.model, str):
         return
     key = setup.target.key()
-    text = database.load_model(key, setup.model, MODEL_FEATURES)
+    text = database.load_model(key, setup.model, model_features(setup.target))
     for task in tasks:
         task.tuner.learn_rest()
         try:
@@ -301,7 +302,7 @@ def _save_models(tasks: Sequence[Task], setup: _Setup, database: AbstractDatabas
         except UsageError:
             text = task.tuner.model.save()  # what is stored cannot be read; see `_model`
     if text is not None:
-        database.save_model(key, setup.model, text, MODEL_FEATURES)
+        database.save_model(key, setup.model, text, model_features(setup.target))
 
 
 def _baseline_s(program: Program, target: Target, measured: Sequence[TuningRecord]) -> float | None:

@@ -1,9 +1,11 @@
-"""The few rates of a CPU that the analytic cost model needs."""
+"""The few rates of a machine that the analytic cost model needs."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TypeAlias
 
+from metasched.cost.gpu_machine import GpuMachine
 from metasched.target import Target
 from metasched.target.peak import measure_peak
 
@@ -39,12 +41,18 @@ class Machine:
     fork_s: float = 1.5e-6
 
 
-def machine_of(target: Target) -> Machine:
-    """The rates of a target that is this host, measured once and then cached.
+AnyMachine: TypeAlias = "Machine | GpuMachine"
+"""What candidates are scored for."""
+
+
+def machine_of(target: Target) -> AnyMachine:
+    """The rates of a target: of this host measured once and then cached, of a GPU by its limits.
 
     Raises:
         ToolchainError: there is no compiler to measure with.
     """
+    if target.gpu is not None:
+        return GpuMachine.of(target.gpu)
     peak = measure_peak(target)
     lanes = target.vector_bits // 32
     return Machine(

@@ -250,6 +250,18 @@ def _slope(form: LinearForm, evaluate: Evaluator, loop: int) -> Array | None:
     return total
 
 
+def slope_along(access: AccessSummary, evaluate: Evaluator, loop: int) -> Array:
+    """Elements between what neighbouring iterations of a loop touch, ``(P,)``."""
+    stride: Array = np.zeros(evaluate.size)
+    step: Array | float = 1.0
+    for form, length in zip(reversed(access.forms), reversed(access.shape), strict=True):
+        slope = _slope(form, evaluate, loop)
+        if slope is not None:
+            stride = stride + step * slope
+        step = step * evaluate(length)
+    return np.abs(stride)
+
+
 def _mark(form: LinearForm, depends: npt.NDArray[np.bool_]) -> None:
     for term in form.terms:
         if term.loop is not None:

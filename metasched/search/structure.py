@@ -10,14 +10,14 @@ for real.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
+from metasched.analysis.kernels import kernels
 from metasched.analysis.nest import ProgramSummary, summarise
-from metasched.cost.features import evaluate_program
-from metasched.cost.machine import Machine
+from metasched.cost.evaluation import Evaluation, evaluate_candidates
+from metasched.cost.machine import AnyMachine
 from metasched.schedule.samplers.site import (
     AbstractSite,
     Categorical,
@@ -35,21 +35,6 @@ Rows = npt.NDArray[np.int64]
 Key = tuple[int, tuple[tuple[int, Decision], ...]]
 
 
-@dataclass(frozen=True, slots=True)
-class Evaluation:
-    """What bulk scoring knows of a population of ``n`` candidates.
-
-    Attributes:
-        features: ``(n, stores, features)`` float32.
-        prior_s: analytic seconds per store, ``(n, stores)`` float64.
-        valid: whether a candidate may be built, ``(n,)`` bool.
-    """
-
-    features: npt.NDArray[np.float32]
-    prior_s: npt.NDArray[np.float64]
-    valid: npt.NDArray[np.bool_]
-
-
 class Structure:
     """One sketch with its structural decisions fixed; free sites are columns of a matrix.
 
@@ -63,7 +48,12 @@ class Structure:
     """
 
     def __init__(
-        self, sketch: Trace, schedule: Schedule, number: int, free: frozenset[int], machine: Machine
+        self,
+        sketch: Trace,
+        schedule: Schedule,
+        number: int,
+        free: frozenset[int],
+        machine: AnyMachine,
     ) -> None:
         structural = {i: d for i, d in schedule.trace.decisions.items() if i not in free}
         self.key: Key = (number, tuple(sorted(structural.items())))
@@ -84,6 +74,7 @@ class Structure:
         }
         self._machine = machine
         self.summary: ProgramSummary = summarise(schedule.program)
+        self._kernels = kernels(schedule.program)
         self._symbols = tuple(
             (column, k, self.summary.symbols[name], table)
             for column, (index, table) in enumerate(
@@ -103,10 +94,9 @@ class Structure:
     def evaluate(self, rows: Rows) -> Evaluation:
         """Features, prior and validity of candidates, ``rows`` int64 ``(n, len(sites))``."""
         values = {symbol: table[rows[:, column], k] for column, k, symbol, table in self._symbols}
-        features, prior = evaluate_program(
-            self.summary, values, len(rows), self._machine, self._private
+        return evaluate_candidates(
+            self.summary, self._kernels, values, len(rows), self._machine, self._private
         )
-        return Evaluation(features, prior, np.ones(len(rows), dtype=np.bool_))
 
     def sample(self, rng: np.random.Generator, count: int) -> Rows:
         """Draw candidates from the sites' distributions."""

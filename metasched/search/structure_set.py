@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from metasched.cost.machine import Machine
+from metasched.cost.machine import AnyMachine
 from metasched.errors import MetaschedError
 from metasched.ir.stmt import Program
 from metasched.schedule.samplers.site import AbstractSite
@@ -28,7 +28,7 @@ class StructureSet:
     """
 
     def __init__(
-        self, program: Program, sketches: Sequence[Trace], machine: Machine, most: int = 512
+        self, program: Program, sketches: Sequence[Trace], machine: AnyMachine, most: int = 512
     ) -> None:
         self.sketches = tuple(sketches)
         self._machine = machine

@@ -12,12 +12,13 @@ import pytest
 import metasched as ms
 from metasched import ops, te
 from metasched.cost.boosted_trees import BoostedTrees
+from metasched.cost.evaluation import layout_of
 from metasched.cost.features import FEATURE_VERSION
 from metasched.database import AbstractDatabase, JobStatus, TuningRecord, open_database
 from metasched.database.records import NEAR_TIE
 from metasched.errors import ScheduleError, UsageError
 from metasched.ir.stmt import Program
-from metasched.learning import LAYOUT, all_samples, evaluate_model, rebuild_model
+from metasched.learning import all_samples, evaluate_model, rebuild_model
 from metasched.measure.local import LocalWorkers
 from metasched.measure.records import MeasureConfig, Status
 from metasched.measure.workers import AbstractWorkers
@@ -155,7 +156,7 @@ def test_what_one_job_learns_the_next_one_starts_from(pool: LocalWorkers) -> Non
         tune(ops.matmul(m=16, n=32, k=12), trials=20, seed=1, **options)  # type: ignore[arg-type]
         pooled = _saved_model(database)
         assert {sample.task for sample in pooled._pool} > tasks
-        evaluations = evaluate_model(all_samples(database, TARGET, least=16))
+        evaluations = evaluate_model(all_samples(database, TARGET, least=16), TARGET)
         assert [one.samples for one in evaluations] == [24, 20]
         assert all(one.unseen is not None for one in evaluations)
         assert rebuild_model(database, TARGET, "boosted_trees") == 44
@@ -173,7 +174,7 @@ def test_a_saved_model_that_cannot_be_read_is_replaced(pool: LocalWorkers) -> No
 def _saved_model(database: AbstractDatabase) -> BoostedTrees:
     text = database.load_model(TARGET.key(), "boosted_trees", str(FEATURE_VERSION))
     assert text is not None
-    model = BoostedTrees(LAYOUT)
+    model = BoostedTrees(layout_of(TARGET))
     model.load(text)
     return model
 

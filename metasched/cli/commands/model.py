@@ -51,7 +51,7 @@ def evaluate(url: str, target: str, kind: str, folds: int, as_json: bool) -> Non
         raise UsageError(
             f"no program in {url} has {_LEAST} records for {goal}; tune with more trials first"
         )
-    found = evaluate_model(samples, model=kind, folds=folds)
+    found = evaluate_model(samples, goal, model=kind, folds=folds)
     if as_json:
         options.print_json({"model": kind, "programs": [_json(one) for one in found]})
     else:

@@ -57,8 +57,8 @@ class AutoInline(AbstractRule):
         readers = consumers(state, block)
         if writes_output(state, block) or not readers:
             return "writes an output"
-        if any(r.buffer.scope != "global" for r in block.writes):
-            return "stages its result in a memory of its own"
+        if any(r.buffer.scope != "global" for r in (*block.reads, *block.writes)):
+            return "copies to or from a memory of its own"
         if self.disallow_if_then_else and has_condition(block):
             return "chooses between values"
         if self.require_injective and not all(is_injective_read(r) for r in block.reads):

@@ -4,7 +4,7 @@ import pytest
 
 from metasched import ops
 from metasched.ir.stmt import For, Program
-from metasched.ir.walk import walk
+from metasched.ir.walk import blocks, walk
 from metasched.schedule.replay import replay
 from metasched.space.binding import threads_for
 from metasched.space.default_schedule import default_schedule
@@ -21,6 +21,13 @@ def check_kernels(program: Program) -> None:
     for nest in nests(schedule.state):
         assert isinstance(nest, For)
         assert nest.thread == "blockIdx.x", f"a nest that is no kernel:\n{nest}"
+    for buffer in schedule.program.root.allocs:
+        users = [
+            nest
+            for nest in nests(schedule.state)
+            if any(r.buffer == buffer for b in blocks(nest) for r in (*b.reads, *b.writes))
+        ]
+        assert buffer.scope == "global" or len(users) == 1, f"{buffer.name} outlives a kernel"
     check_equivalent(program, schedule.program)
     assert replay(schedule.trace, program).program == schedule.program
 
