@@ -10,10 +10,10 @@ from __future__ import annotations
 import hashlib
 import itertools
 import time
-from collections import defaultdict
+from collections import Counter, OrderedDict, defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
-from math import ceil
+from math import ceil, inf
 from statistics import median
 from typing import Final
 
@@ -39,7 +39,6 @@ from metasched.measure.records import (
 from metasched.measure.workers import AbstractWorkers
 from metasched.search.budget import AbstractTaskScheduler
 from metasched.search.records import Candidate, Outcome, Result
-from metasched.target import Target
 from metasched.task import Progress, Task
 
 _BATCH: Final = 16
@@ -48,6 +47,8 @@ _FINALISTS: Final = 4
 _FINAL_ROUNDS: Final = 15
 _CLOSE: Final = 1.15
 """Candidates within this factor of the best are measured again in the final."""
+_MOST_LATE: Final = 4096
+"""Records to which samples that come late can still be added."""
 _BARREN: Final = 128
 """So many candidates in a row with nothing to measure end the search of a program."""
 _IDS: Final = itertools.count(1)
@@ -68,7 +69,6 @@ class Job:
         tasks: the programs.
         workers: builders and runners; the caller closes them.
         database: receives every result.
-        target: what is tuned for.
         job_id: the job's record in the database.
         trials: candidates in all, those on record from before included.
         seconds: wall clock after which nothing new is proposed; None for no limit.
@@ -83,7 +83,6 @@ class Job:
         tasks: Sequence[Task],
         workers: AbstractWorkers,
         database: AbstractDatabase,
-        target: Target,
         *,
         job_id: str,
         trials: int,
@@ -97,7 +96,6 @@ class Job:
         self.phases: defaultdict[str, float] = defaultdict(float)
         self._workers = workers
         self._database = database
-        self._target = target
         self._job_id = job_id
         self._trials = trials
         self._seconds = seconds
@@ -108,6 +106,10 @@ class Job:
         self._start = workers.now()
         for task in self.tasks:
             task.tuner.background = not workers.shares_cores
+        self._by_target: defaultdict[str, list[int]] = defaultdict(list)
+        for number, task in enumerate(self.tasks):
+            self._by_target[task.target.key()].append(number)
+        self._late: OrderedDict[int, TuningRecord] = OrderedDict()
         self._building: dict[int, _Pending] = {}
         self._running: dict[int, _Pending] = {}
         self._unwritten: list[TuningRecord] = []
@@ -142,7 +144,7 @@ class Job:
     def _prepare(self) -> None:
         """Build each program plainly, as what results are compared with, and by default."""
         for task in self.tasks:
-            payload = BuildPayload(task.workload.text, None, (), self._target)
+            payload = BuildPayload(task.workload.text, None, (), task.target)
             reference = self._submit_build(task, None, BUILD_REFERENCE, payload)
             task.tuner.prepare()
             task.reference = _output(self._wait(reference), task.program.name).artefact
@@ -193,14 +195,13 @@ class Job:
     def _propose(self) -> None:
         """Ask for candidates while few wait, but never while a measurement shares our cores."""
         capacity, waiting = self._workers.capacity, len(self._building)
-        if waiting > 2 * capacity.builders or len(self._running) > 2 * capacity.runners:
-            return
-        if not self._wants_more():
+        served = self._in_need()
+        if waiting > 2 * capacity.builders or not served or not self._wants_more():
             return
         if self._running and self._workers.shares_cores:
             return
         began = time.perf_counter()
-        chosen = self._scheduler.next()
+        chosen = self._scheduler.next(served)
         if chosen is None:
             return
         task = self.tasks[chosen]
@@ -215,16 +216,38 @@ class Job:
                 task.workload.text,
                 candidate.trace.to_json(),
                 task.space.postprocs_of(candidate.trace),
-                self._target,
+                task.target,
             )
             self._submit_build(task, candidate, BUILD_CANDIDATE, payload)
         self.phases["propose"] += time.perf_counter() - began
+
+    def _in_need(self) -> list[int]:
+        """The tasks of the target whose runners have the least to do; none while all have enough.
+
+        Targets share the builders, and a slow one must not keep them from the others.
+        """
+        building = Counter(id(pending.task) for pending in self._building.values())
+        running = Counter(id(pending.task) for pending in self._running.values())
+        least, chosen = inf, list[int]()
+        for target, numbers in self._by_target.items():
+            tasks = [self.tasks[number] for number in numbers]
+            runners = max(1, self._workers.runners_of(target))
+            runs = sum(running[id(task)] for task in tasks)
+            if runs > 2 * runners or all(task.ended for task in tasks):
+                continue
+            share = (runs + sum(building[id(task)] for task in tasks)) / runners
+            if share < least:
+                least, chosen = share, numbers
+        return chosen
 
     def _handle(self, results: Iterable[AnyResult]) -> None:
         """Take results in; they are on record before anybody is told, who may well raise."""
         touched: dict[int, Task] = {}
         for result in results:
             waiting = self._building if isinstance(result, BuildResult) else self._running
+            if isinstance(result, RunResult) and result.is_late:
+                self._came_late(result)
+                continue
             pending = waiting.pop(result.candidate_id, None)
             if pending is None:
                 continue
@@ -242,7 +265,7 @@ class Job:
     ) -> int:
         number = next(_IDS)
         self._building[number] = _Pending(task, candidate)
-        self._workers.submit_build(BuildRequest(number, function, payload))
+        self._workers.submit_build(BuildRequest(number, function, payload, task.target.key()))
         return number
 
     # -- results -------------------------------------------------------------------------------
@@ -273,8 +296,11 @@ class Job:
         number = next(_IDS)
         self._running[number] = _Pending(task, candidate, build)
         self._workers.submit_run(
-            RunRequest(number, artefact, task.reference, self._seed, self._config, task.best_s)
-        )
+            RunRequest(
+                number, artefact, task.reference, self._seed, self._config, task.best_s,
+                task.target.key(),
+            )
+        )  # fmt: skip
 
     def _ran(self, pending: _Pending, result: RunResult) -> None:
         task, build = pending.task, pending.build
@@ -290,6 +316,7 @@ class Job:
         task.barren = 0
         record = self._record(pending, Status.OK, "", build, result)
         self._unwritten.append(record)
+        self._remember(result, record)
         task.measured[build.output.program_hash] = record
         task.artefacts[build.output.program_hash] = build.output.artefact
         if pending.candidate is None:
@@ -298,6 +325,18 @@ class Job:
             task.best_s = time_s
             task.curve.append((task.trials, time_s))
         self._tell(pending, Outcome.OK, time_s)
+
+    def _remember(self, result: RunResult, record: TuningRecord) -> None:
+        """Keep the latest records at hand, in case a worker given up has samples of them too."""
+        self._late[result.candidate_id] = record
+        while len(self._late) > _MOST_LATE:
+            self._late.popitem(last=False)
+
+    def _came_late(self, result: RunResult) -> None:
+        """Add the samples of a worker given up to the record; they count for no trial."""
+        record = self._late.get(result.candidate_id)
+        if record is not None and result.samples_s:
+            self._unwritten.append(replace(record, samples_s=result.samples_s))
 
     def _failed(
         self,
@@ -315,6 +354,9 @@ class Job:
             task.barren = 0
         task.failures[status.value] += 1
         task.reasons[message.splitlines()[0] if message else status.value] += 1
+        if status is Status.LOST and build.output is not None:
+            # Nothing is known of it, so it may be measured when it is proposed again.
+            task.hashes -= {build.output.program_hash, build.output.artefact.source_hash}
         self._unwritten.append(self._record(pending, status, message, build, run))
         self._tell(pending, Outcome.LOST if status is Status.LOST else Outcome.FAILED)
 
@@ -356,13 +398,13 @@ class Job:
                 run,
                 reference_hash=task.reference.source_hash if task.reference else None,
                 seed=self._seed,
-                toolchain=self._target.toolchain,
+                toolchain=task.target.toolchain,
             )
         if output is not None:
             evidence |= output.resources
         return TuningRecord(
             workload=task.workload,
-            target=self._target,
+            target=task.target,
             trace=trace,
             program_hash=output.program_hash if output is not None else f"trace:{_hash(trace)}",
             status=status,
@@ -394,7 +436,9 @@ class Job:
             artefacts = tuple(task.artefacts[r.program_hash] for r in close)
             rounds = _FINAL_ROUNDS if (task.best_s or 0.0) < 0.02 else 5
             self._workers.submit_run(
-                CompareRequest(number, artefacts, rounds, self._seed, self._config)
+                CompareRequest(
+                    number, artefacts, rounds, self._seed, self._config, task.target.key()
+                )
             )
             result = self._wait_compare(number)
             self.phases["final"] += result.run_s

@@ -99,10 +99,10 @@ class PlainLines(AbstractDisplay):
     def show(self, snapshot: Progress) -> None:
         """Print a line when the best changed or the last line is old."""
         task = snapshot.task
-        improved = self._best.get(task.workload.hash) != task.best_s
+        improved = self._best.get(_key(task)) != task.best_s
         self._pending = snapshot
         if improved or time.monotonic() - self._last_s >= _EVERY_S:
-            self._best[task.workload.hash] = task.best_s
+            self._best[_key(task)] = task.best_s
             self._print(snapshot)
 
     def close(self) -> None:
@@ -140,7 +140,7 @@ class LiveDisplay(AbstractDisplay):
 
     def show(self, snapshot: Progress) -> None:
         """Keep the snapshot; a thread of the display draws it."""
-        self._tasks[snapshot.task.workload.hash] = snapshot.task
+        self._tasks[_key(snapshot.task)] = snapshot.task
         self._last = snapshot
 
     def close(self) -> None:
@@ -176,6 +176,10 @@ class LiveDisplay(AbstractDisplay):
             Text(" | ".join(state)),
             Text(phases_text(last.phases)),
         )
+
+
+def _key(task: Task) -> str:
+    return f"{task.workload.hash} {task.target.key()}"
 
 
 def task_cells(task: Task, peaks: Mapping[str, float]) -> tuple[str, ...]:

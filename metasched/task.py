@@ -15,6 +15,7 @@ from metasched.ir.stmt import Program
 from metasched.measure.records import Artefact
 from metasched.search.tuner import Tuner
 from metasched.space.program_space import ProgramSpace
+from metasched.target import Target
 
 
 @dataclass(slots=True)
@@ -24,6 +25,7 @@ class Task:
     Attributes:
         program: the unscheduled program.
         workload: its database key.
+        target: what it is tuned for.
         tuner: proposes its candidates.
         space: its candidates, and what finishes them.
         weight: how often the program runs, for the shared budget.
@@ -46,6 +48,7 @@ class Task:
 
     program: Program
     workload: Workload
+    target: Target
     tuner: Tuner
     space: ProgramSpace
     weight: float

@@ -89,7 +89,7 @@ class TuneResult:
 def tune(
     program: Programs,
     *,
-    target: str | Target = "cpu",
+    target: str | Target | Sequence[str | Target] = "cpu",
     database: str | AbstractDatabase = "memory:",
     trials: int = 64,
     seconds: float | None = None,
@@ -106,7 +106,8 @@ def tune(
 
     Args:
         program: a program, or several that share the budget, each alone or with a weight.
-        target: what to tune for; "cpu" is this host.
+        target: what to tune for; "cpu" is this host. Several targets share the budget and the
+            builders; each has a search of its own.
         database: URL of the tuning database, or an open one.
         trials: candidates in all, those that the database holds from earlier jobs included, so the
             same call resumes an interrupted job and measures nothing twice. With 0 nothing is
@@ -125,7 +126,8 @@ def tune(
         progress: show progress on the terminal, or call a function with snapshots.
 
     Returns:
-        One result for a single program, else a tuple in the order given.
+        One result for a single program and target, else a tuple in the order given: all programs
+        of the first target, then those of the next.
 
     Raises:
         UsageError: an argument is wrong, or there is no saved model for ``trials=0``; nothing was
@@ -137,22 +139,28 @@ def tune(
     if trials:
         check_budget(trials, seconds)
     programs = _programs(program)
-    goal = Target.parse(target)
-    chosen = space or Space.default(goal.kind)
+    goals = _goals(target)
     _check_names(strategy, model, workers)
-    setup = _Setup(goal, chosen, machine_of(goal), strategy, model, seed, warm_start)
+    setups = [
+        _Setup(
+            goal, space or Space.default(goal.kind), machine_of(goal),
+            strategy, model, seed, warm_start,
+        )
+        for goal in goals
+    ]  # fmt: skip
+    is_single = isinstance(program, Program) and isinstance(target, str | Target)
     opened = open_database(database)
     settings = {"trials": trials, "seconds": seconds, "seed": seed, "strategy": strategy}
     phases: Mapping[str, float] = {}
     try:
         if not trials:
-            unmeasured = tuple(_unmeasured(p, setup, opened) for p, _ in programs)
-            return unmeasured[0] if isinstance(program, Program) else unmeasured
-        tasks = [_task(p, weight, setup, opened) for p, weight in programs]
+            unmeasured = tuple(_unmeasured(p, one, opened) for one in setups for p, _ in programs)
+            return unmeasured[0] if is_single else unmeasured
+        tasks = [_task(p, weight, one, opened) for one in setups for p, weight in programs]
         if sum(task.trials for task in tasks) < trials:
-            with _workers(workers, goal) as pool, _observer(progress, goal) as observe:
+            with _workers(workers, goals) as pool, _observer(progress, goals[0]) as observe:
                 job = Job(
-                    tasks, pool, opened, goal, job_id=opened.start_job(settings).id,
+                    tasks, pool, opened, job_id=opened.start_job(settings).id,
                     trials=trials, seconds=seconds,
                     seed=seed, config=measure or MeasureConfig(), observe=observe,
                     scheduler=GradientScheduler([task.weight for task in tasks]),
@@ -160,14 +168,16 @@ def tune(
                 try:
                     job.run()
                 finally:
-                    _save_models(tasks, setup, opened)
+                    for one in setups:
+                        mine = [task for task in tasks if task.target == one.target]
+                        _save_models(mine, one, opened)
             phases = dict(job.phases)
         wall = time.perf_counter() - began
-        results = tuple(_result(task, opened, goal, wall, phases) for task in tasks)
+        results = tuple(_result(task, opened, wall, phases) for task in tasks)
     finally:
         if opened is not database:
             opened.close()
-    return results[0] if isinstance(program, Program) else results
+    return results[0] if is_single else results
 
 
 def _check_names(
@@ -208,6 +218,15 @@ def _programs(given: Programs) -> list[tuple[Program, float]]:
     return pairs
 
 
+def _goals(given: str | Target | Sequence[str | Target]) -> tuple[Target, ...]:
+    """Targets, each a different one."""
+    named = [given] if isinstance(given, str | Target) else list(given)
+    goals = tuple(map(Target.parse, named))
+    if not goals or len({goal.key() for goal in goals}) < len(goals):
+        raise UsageError(f"tune expects different targets, got {[str(goal) for goal in goals]}")
+    return goals
+
+
 def _pair(item: Program | tuple[Program, float]) -> tuple[Program, float]:
     pair = item if isinstance(item, tuple) else (item, 1.0)
     if len(pair) != 2 or not isinstance(pair[0], Program) or not pair[1] > 0:  # pyright: ignore[reportUnnecessaryComparison, reportUnnecessaryIsInstance]
@@ -246,6 +265,7 @@ def _task(program: Program, weight: float, setup: _Setup, database: AbstractData
     return Task(
         program,
         workload,
+        setup.target,
         tuner,
         bound,
         weight,
@@ -330,11 +350,11 @@ def _known(record: TuningRecord) -> Known | None:
 
 
 @contextmanager
-def _workers(given: str | AbstractWorkers, target: Target) -> Generator[AbstractWorkers]:
+def _workers(given: str | AbstractWorkers, targets: Sequence[Target]) -> Generator[AbstractWorkers]:
     if isinstance(given, AbstractWorkers):
         yield given
         return
-    with open_workers(given, (target,)) as pool:
+    with open_workers(given, targets) as pool:
         yield pool
 
 
@@ -356,13 +376,12 @@ def _observer(
 def _result(
     task: Task,
     database: AbstractDatabase,
-    target: Target,
     seconds: float,
     phases: Mapping[str, float],
 ) -> TuneResult:
     return TuneResult(
         program=task.program,
-        best=database.best(task.workload.hash, target),
+        best=database.best(task.workload.hash, task.target),
         baseline_s=task.baseline_s,
         trials=task.trials,
         measured=task.trials - task.resumed,

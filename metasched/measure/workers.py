@@ -44,6 +44,10 @@ class AbstractWorkers(ABC):
     def capacity(self) -> Capacity:
         """How many builds and runs proceed at the same time."""
 
+    def runners_of(self, target: str) -> int:
+        """How many runners measure for a target, given its key; all of them by default."""
+        return self.capacity.runners
+
     @property
     def shares_cores(self) -> bool:
         """Whether measurements run on the cores of the calling process.

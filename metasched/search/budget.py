@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import TypeAlias, final
 
 from metasched.errors import UsageError
@@ -37,9 +37,14 @@ class AbstractTaskScheduler(ABC):
         self._given = [0] * len(weights)
         self._finished: set[int] = set()
 
-    def next(self) -> int | None:
-        """The task that gets the next batch; None when all are finished."""
-        open_tasks = [task for task in range(len(self.weights)) if task not in self._finished]
+    def next(self, among: Collection[int] | None = None) -> int | None:
+        """The task that gets the next batch; None when all are finished.
+
+        Args:
+            among: The tasks that can be served now; all of them when None.
+        """
+        tasks = range(len(self.weights)) if among is None else sorted(among)
+        open_tasks = [task for task in tasks if task not in self._finished]
         if not open_tasks:
             return None
         # Every task needs a first batch before anything can be compared.

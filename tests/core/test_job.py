@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import ClassVar, final
 
@@ -12,9 +12,9 @@ import pytest
 
 from metasched import ops
 from metasched.database import AbstractDatabase, JobStatus, TuningRecord, open_database
-from metasched.errors import MeasureError
+from metasched.errors import MeasureError, UsageError
 from metasched.ir.stmt import Program
-from metasched.measure.records import BuildResult, RunResult, Status
+from metasched.measure.records import AnyResult, BuildResult, RunResult, Status
 from metasched.schedule.schedule import Schedule
 from metasched.space.postprocs import AbstractPostproc, Rejected
 from metasched.space.space import Space
@@ -268,3 +268,56 @@ def test_results_of_an_interrupted_job_do_not_disturb_the_next() -> None:
         result = search(workers, database, trials=12)
         assert len(records_of(database)) == 12
     assert (result.trials, result.measured) == (12, 7)
+
+
+class LateWorkers(StubWorkers):
+    """After the third candidate's result, another one of it comes from a worker given up."""
+
+    def poll(self, timeout_s: float = 0.0) -> Sequence[AnyResult]:
+        found = list(super().poll(timeout_s))
+        timed = [r for r in found if isinstance(r, RunResult) and len(self.runs) == 3]
+        return [*found, *(replace(r, samples_s=(9.0,), is_late=True) for r in timed)]
+
+
+def test_a_late_result_adds_samples_and_counts_for_no_trial() -> None:
+    workers = LateWorkers()
+    with open_database("memory:") as database:
+        result = search(workers, database, trials=6)
+        records = records_of(database)
+    assert (result.trials, len(records)) == (6, 6)
+    (late,) = [r for r in records if 9.0 in r.samples_s]
+    assert len(late.samples_s) > 1
+
+
+def test_a_run_that_was_lost_is_measured_when_it_is_proposed_again() -> None:
+    def lose_first(number: int, result: RunResult) -> RunResult:
+        if number:
+            return result
+        return RunResult(result.candidate_id, Status.LOST, "its worker ended")
+
+    workers = StubWorkers(on_run=lose_first)
+    with open_database("memory:") as database:
+        search(workers, database, trials=40)
+        records = records_of(database)
+    first = workers.runs[1]
+    assert workers.runs.count(first) in (1, 2)
+    statuses = [r.status for r in records if r.program_hash == first]
+    assert statuses == [Status.OK if workers.runs.count(first) == 2 else Status.LOST]
+
+
+def test_several_targets_have_each_a_search_and_records_of_their_own() -> None:
+    targets = [Target("cpu", cores=1), Target("cpu", cores=2)]
+    workers = StubWorkers()
+    with open_database("memory:") as database:
+        results = tune(
+            MATMUL, target=targets, database=database, workers=workers, trials=24, model="analytic"
+        )
+        assert isinstance(results, tuple)
+        counts = [database.stats(MATMUL, target).records for target in targets]
+        best = [database.best(MATMUL, target) for target in targets]
+    assert sum(counts) == 24
+    assert min(counts) > 4
+    assert [result.best for result in results] == best
+    assert [result.trials for result in results] == counts
+    with pytest.raises(UsageError, match="tune expects different targets"):
+        tune(MATMUL, target=["cpu", "cpu"], workers=workers)

@@ -20,6 +20,7 @@ def snapshot(best_s: float | None, trials: int = 1, **task: Any) -> Any:
     values = {
         "program": PROGRAM,
         "workload": SimpleNamespace(hash=task.pop("hash", "h")),
+        "target": Target("cpu"),
         "trials": trials,
         "best_s": best_s,
         "baseline_s": 2e-5,

@@ -200,6 +200,7 @@ class Dispatcher:
         self._told: dict[str, float] = {}
         self.counts = Counter[str]()
         self.capacity = Capacity(0, 0)
+        self.runners: Mapping[str, int] = {}
         self.shares_cores = False
         for key in self._targets:
             self._lane(Kind.BUILD, key)
@@ -355,6 +356,11 @@ class Dispatcher:
         for host in used.values():
             slots.update(host.hello.slots)
         self.capacity = Capacity(slots[Kind.BUILD], slots[Kind.RUN])
+        self.runners = {
+            key: sum(h.hello.slots.get(Kind.RUN, 0) for h in lane.hosts)
+            for (kind, key), lane in self._lanes.items()
+            if kind is Kind.RUN
+        }
         self.shares_cores = any(h.is_near and _times_on_cores(h.hello) for h in used.values())
 
     def _call(

@@ -82,6 +82,10 @@ class RayWorkers(AbstractWorkers):
         found = self._dispatcher.capacity
         return found if found.builders or found.runners else self._expected
 
+    def runners_of(self, target: str) -> int:
+        """The runners that measure for a target."""
+        return self._dispatcher.runners.get(target, 1)
+
     @property
     def shares_cores(self) -> bool:
         """Whether a host measures on the cores of this process."""
