@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import Final
 
 from metasched.analysis.flops import flops
-from metasched.codegen import CSource, emit
-from metasched.codegen.gpu_source import GpuSource
+from metasched.codegen import CSource, GpuSource, emit
+from metasched.codegen.gpu import emit_gpu
 from metasched.errors import CodegenError, ScheduleError, TraceError, UsageError
 from metasched.gpu_build import compile_gpu, gpu_source_hash, total_resources
 from metasched.ir.expr import int_value
@@ -24,6 +24,7 @@ from metasched.ir.hash import structural_hash
 from metasched.ir.parser import parse
 from metasched.ir.stmt import Program
 from metasched.lower import lower, plain
+from metasched.lower.gpu.pipeline import lower_gpu
 from metasched.measure.gpu.plan import LaunchPlan
 from metasched.measure.records import ArgSpec, Artefact, BuildOutput, Rejected
 from metasched.schedule.replay import replay
@@ -74,7 +75,7 @@ def build_candidate(candidate: Candidate, out_dir: str) -> BuildOutput:
         raise Rejected(str(error).splitlines()[0]) from error
     clock.lap("replay")
     try:
-        source = emit(lower(scheduled, candidate.target), candidate.target)
+        source = printed(scheduled, candidate.target)
     except CodegenError as error:
         raise Rejected(str(error).splitlines()[0]) from error
     clock.lap("lower")
@@ -94,6 +95,17 @@ def build_reference(candidate: Candidate, out_dir: str) -> BuildOutput:
     source = emit(plain(program), host)
     artefact = compile_source(source, program, host, out_dir)
     return BuildOutput(artefact, structural_hash(program), Trace().to_json(), {})
+
+
+def printed(scheduled: Program, target: Target) -> CSource | GpuSource:
+    """Lower and print a scheduled program in the language of a target.
+
+    Raises:
+        CodegenError: the program has what the target cannot do.
+    """
+    if target.gpu is None:
+        return emit(lower(scheduled, target), target)
+    return emit_gpu(lower_gpu(scheduled, target), target)
 
 
 def compile_source(

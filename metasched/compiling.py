@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
+from pathlib import Path
 from statistics import median
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import numpy.typing as npt
 
-from metasched.build import SYMBOLIC, changed_parameter, compile_source, source_hash
-from metasched.codegen import emit
+from metasched.build import SYMBOLIC, changed_parameter, compile_source, printed, source_hash
 from metasched.database import (
     AbstractDatabase,
     Equality,
@@ -26,9 +26,10 @@ from metasched.errors import DatabaseError, UsageError, suggest
 from metasched.ir.expr import Var, int_value
 from metasched.ir.parser import parse
 from metasched.ir.stmt import Program
-from metasched.lower import lower
-from metasched.measure.kernel import ALIGNMENT, LoadedKernel
-from metasched.measure.records import ArgSpec, Artefact
+from metasched.measure.gpu.kernel import CalledGpuKernel
+from metasched.measure.gpu.plan import Launch, LaunchPlan
+from metasched.measure.kernel import LoadedKernel
+from metasched.measure.records import Artefact
 from metasched.schedule.schedule import Schedule
 from metasched.space.default_schedule import default_schedule
 from metasched.target import Target
@@ -41,13 +42,16 @@ Array = npt.NDArray[Any]
 class Kernel:
     """A compiled program that takes and returns NumPy arrays; calls are thread safe.
 
+    One for a GPU also takes arrays that lie there, without a copy: CUDA arrays through DLPack or
+    ``__cuda_array_interface__``, and pyopencl's. Its results are then there, too.
+
     Attributes:
         program: what it computes.
         scheduled: the scheduled program it was built from.
-        source: the generated C.
+        source: the generated C, CUDA C or OpenCL C.
         record: the tuning record it was built from; None when the default schedule was used.
         target: what it was built for.
-        artefact: the shared library.
+        artefact: the shared library; for a GPU the cubin or OpenCL's text.
         equality: how the program of the record is equal to this one; None without a record.
     """
 
@@ -59,20 +63,23 @@ class Kernel:
     artefact: Artefact = field(repr=False)
     equality: Equality | None = None
 
-    def __call__(self, *inputs: Array, out: Array | Sequence[Array] | None = None) -> Any:
+    def __call__(self, *inputs: Any, out: Any = None) -> Any:
         """Compute the outputs.
 
         Args:
             inputs: one C-contiguous array per input parameter, of its shape and dtype.
-            out: arrays to write into, one per output; new ones are made otherwise.
+            out: an array to write into, or a tuple or list of one per output; new ones are made
+                otherwise.
 
         Returns:
             The output array, or a tuple where the program has several.
 
         Raises:
             UsageError: an array has the wrong number, shape, dtype or layout.
+            DeviceError: there is no GPU to run on, or a package that reaches it is missing.
+            MeasureError: a GPU reported that the kernel failed.
         """
-        given = None if out is None else (out,) if isinstance(out, np.ndarray) else tuple(out)
+        given = None if out is None else _listed(out)
         loaded, arrays, sizes = self._bind(inputs, given)
         loaded.call(arrays, sizes)
         results = tuple(
@@ -80,18 +87,74 @@ class Kernel:
         )
         return results[0] if len(results) == 1 else results
 
-    def time(self, *inputs: Array) -> float:
+    def time(self, *inputs: Any) -> float:
         """Median seconds of one call on the given inputs, without Python's overhead.
 
         Raises:
             UsageError: as for a call.
+            DeviceError: as for a call.
+            MeasureError: as for a call.
         """
         loaded, arrays, sizes = self._bind(inputs, None)
         return median(loaded.time(arrays, sizes=sizes))
 
+    @property
+    def launches(self) -> tuple[Launch, ...]:
+        """How the kernels of a GPU are launched, in order.
+
+        Raises:
+            UsageError: the kernel is for a CPU.
+        """
+        return self._plan("launches").launches
+
+    @property
+    def resources(self) -> Mapping[str, Mapping[str, int]]:
+        """What CUDA's compiler says of each kernel: registers, spilled and shared bytes.
+
+        Raises:
+            UsageError: the kernel is for a CPU.
+        """
+        return self._plan("resources").resources
+
+    @property
+    def cubin(self) -> bytes:
+        """The machine code for a CUDA device.
+
+        Raises:
+            UsageError: the kernel is for another target.
+        """
+        if self.target.kind != "cuda":
+            raise UsageError(f"a kernel for '{self.target.kind}' has no cubin; compile for 'cuda'")
+        return Path(self.artefact.path).read_bytes()
+
+    def export(self, folder: str | Path) -> tuple[Path, Path]:
+        """Write a GPU kernel for use without Python: the code, and its launches as JSON.
+
+        Args:
+            folder: where ``NAME.cubin`` (or ``NAME.cl``) and ``NAME.json`` go; made if missing.
+
+        Returns:
+            The two files. ``docs/gpu.md`` describes the JSON.
+
+        Raises:
+            UsageError: the kernel is for a CPU; its ``artefact`` is a shared library already.
+        """
+        plan = self._plan("launches to export")
+        code = Path(folder) / f"{self.program.name}{Path(self.artefact.path).suffix}"
+        code.parent.mkdir(parents=True, exist_ok=True)
+        code.write_bytes(Path(self.artefact.path).read_bytes())
+        described = code.with_suffix(".json")
+        described.write_text(plan.to_json(code.name), encoding="utf-8")
+        return code, described
+
+    def _plan(self, what: str) -> LaunchPlan:
+        if self.target.gpu is None:
+            raise UsageError(f"a kernel for a CPU has no {what}; compile for a GPU target")
+        return LaunchPlan.read(self.artefact.path)
+
     def _bind(
-        self, inputs: Sequence[Array], out: Sequence[Array] | None
-    ) -> tuple[LoadedKernel, list[Array], tuple[int, ...]]:
+        self, inputs: Sequence[Any], out: Sequence[Any] | None
+    ) -> tuple[LoadedKernel | CalledGpuKernel, list[Any], tuple[int, ...]]:
         """Put arguments in order, make outputs, and find the values of symbolic sizes."""
         specs = self.artefact.args
         wanted = [spec.name for spec in specs if not spec.is_output]
@@ -109,14 +172,15 @@ class Kernel:
             shapes = (tuple(_extent(n, sizes) for n in p.shape) for p in self.program.params)
             bound = (replace(spec, shape=s) for spec, s in zip(specs, shapes, strict=True))
             artefact = replace(artefact, args=tuple(bound))
-        fed, filled = iter(inputs), iter(out) if out is not None else None
-        arrays = [
-            next(fed) if not spec.is_output else _empty(spec) if filled is None else next(filled)
-            for spec in artefact.args
-        ]
-        return _load(artefact), arrays, tuple(sizes.values())
+        fed, loaded = iter(inputs), _load(artefact, self.target.gpu is not None)
+        filled = iter(
+            out if out is not None
+            else [loaded.new_output(spec, inputs) for spec in artefact.args if spec.is_output]
+        )  # fmt: skip
+        arrays = [next(filled if spec.is_output else fed) for spec in artefact.args]
+        return loaded, arrays, tuple(sizes.values())
 
-    def _sizes(self, inputs: Sequence[Array]) -> dict[Var, int]:
+    def _sizes(self, inputs: Sequence[Any]) -> dict[Var, int]:
         """Symbolic sizes from the inputs' shapes, in the order the parameters mention them."""
         values: dict[Var, int] = {}
         for param, array in zip(self.program.inputs, inputs, strict=True):
@@ -189,11 +253,15 @@ def kernel_of(
     equality: Equality | None = None,
 ) -> Kernel:
     """Build the kernel of a scheduled program, whose parameters are those of ``program``."""
-    source = emit(lower(scheduled, target), target)
+    source = printed(scheduled, target)
     folder = cache_dir() / "kernels"
     folder.mkdir(exist_ok=True)
     artefact = compile_source(source, program, target, str(folder))
     return Kernel(program, scheduled, source.text, record, target, artefact, equality)
+
+
+def _listed(out: Any) -> tuple[Any, ...]:
+    return tuple(cast("Sequence[Any]", out)) if isinstance(out, tuple | list) else (out,)
 
 
 @contextmanager
@@ -215,7 +283,7 @@ def _equality(name: str | Equality) -> Equality:
 def _check_locked(record: TuningRecord, target: Target) -> None:
     """Refuse a locked record that would not give the kernel that was measured."""
     program = parse(record.workload.text)
-    source = emit(lower(scheduled_as(record, program), target), target)
+    source = printed(scheduled_as(record, program), target)
     if source_hash(source, target) != record.source_hash:
         raise DatabaseError(
             f"the snapshot locks kernel {record.source_hash[:12]} of '{record.workload.name}', but"
@@ -225,8 +293,8 @@ def _check_locked(record: TuningRecord, target: Target) -> None:
 
 
 @lru_cache(maxsize=256)
-def _load(artefact: Artefact) -> LoadedKernel:
-    return LoadedKernel(artefact)
+def _load(artefact: Artefact, is_gpu: bool) -> LoadedKernel | CalledGpuKernel:
+    return CalledGpuKernel(artefact) if is_gpu else LoadedKernel(artefact)
 
 
 def _extent(extent: Any, sizes: dict[Var, int]) -> int:
@@ -234,14 +302,3 @@ def _extent(extent: Any, sizes: dict[Var, int]) -> int:
     if known is None:
         raise UsageError(f"the extent {extent} of a parameter is no size and no number")
     return known
-
-
-def _empty(spec: ArgSpec) -> Array:
-    """A new array on a cache-line boundary, as vector stores like it."""
-    from metasched.ir.dtype import DType
-
-    dtype = DType.of(spec.dtype).numpy()
-    count = int(np.prod(spec.shape, dtype=np.int64)) * dtype.itemsize
-    raw = np.empty(count + ALIGNMENT, np.uint8)
-    start = -raw.ctypes.data % ALIGNMENT
-    return raw[start : start + count].view(dtype).reshape(spec.shape)

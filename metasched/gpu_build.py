@@ -67,7 +67,8 @@ def compile_gpu(
 
 def total_resources(plan: LaunchPlan) -> dict[str, int]:
     """What the compiler says of the kernels of a plan: of each figure the largest."""
-    totals: dict[str, int] = {}
+    dynamic = max((launch.shared_bytes for launch in plan.launches), default=0)
+    totals = {"dynamic_shared_bytes": dynamic} if dynamic else dict[str, int]()
     for figures in plan.resources.values():
         for name, value in figures.items():
             totals[name] = max(value, totals.get(name, 0))

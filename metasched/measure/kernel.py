@@ -68,10 +68,14 @@ class LoadedKernel:
             names = ", ".join(arg.name for arg in args)
             raise UsageError(f"got {len(arrays)} arrays, expected {len(args)}: {names}")
         for arg, dtype, array in zip(args, self._dtypes, arrays, strict=True):
-            _check_array(arg, dtype, array)
+            check_array(arg, dtype, array)
         addresses = [array.ctypes.data for array in arrays]
         _check_overlaps(args, arrays, addresses)
         return addresses
+
+    def new_output(self, arg: ArgSpec, inputs: Sequence[Array]) -> Array:
+        """Return a new array for an output."""
+        return empty_array(arg)
 
     def call(self, arrays: Sequence[Array], sizes: Sequence[int] = ()) -> None:
         """Run the kernel once on arrays in the order of its parameters.
@@ -140,6 +144,15 @@ class LoadedKernel:
             return _Workspace(self.artefact.workspace_bytes)
 
 
+def empty_array(arg: ArgSpec) -> Array:
+    """Return a new array on a cache-line boundary, as vector stores like it."""
+    dtype = DType.of(arg.dtype).numpy()
+    count = int(np.prod(arg.shape, dtype=np.int64)) * dtype.itemsize
+    raw = np.empty(count + ALIGNMENT, np.uint8)
+    start = -raw.ctypes.data % ALIGNMENT
+    return raw[start : start + count].view(dtype).reshape(arg.shape)
+
+
 class _Workspace:
     """Aligned scratch memory for one call at a time."""
 
@@ -167,7 +180,13 @@ class _Block:
         self.address = ctypes.addressof(self._pointers)
 
 
-def _check_array(arg: ArgSpec, dtype: np.dtype[Any], array: Array) -> None:
+def check_array(arg: ArgSpec, dtype: np.dtype[Any], array: Array) -> None:
+    """Refuse an array that a kernel cannot take for a parameter.
+
+    Raises:
+        UsageError: it is no array, or its shape, dtype or layout differs, or it is an output that
+            cannot be written.
+    """
     if not isinstance(array, np.ndarray):  # pyright: ignore[reportUnnecessaryIsInstance]
         raise UsageError(f"'{arg.name}' is a {type(array).__name__}, expected a NumPy array")
     if array.shape != arg.shape or array.dtype != dtype:

@@ -82,9 +82,9 @@ class CudaDevice(AbstractDevice):
         return int(memory) + offset
 
     def wait(self) -> None:
-        """Wait for the stream."""
+        """Wait for all streams."""
         with self.current("the kernel failed"):
-            self.stream.synchronize()
+            self._cuda.Context.synchronize()
 
     def load(self, path: str | Path, plan: LaunchPlan) -> AbstractLoaded:
         """Load a cubin; see `AbstractDevice.load`."""
@@ -142,10 +142,10 @@ class _CudaLoaded(AbstractLoaded):
     ) -> None:
         self._device, self._cuda, self._module, self._kernels = device, cuda, module, kernels
 
-    def launch(self, pointers: Sequence[Any], stream: int | None = None) -> None:
-        """Launch all kernels; see `AbstractLoaded.launch`."""
+    def launch(self, pointers: Sequence[Any]) -> None:
+        """Launch all kernels on the default stream; see `AbstractLoaded.launch`."""
         with self._device.current("the kernel cannot be launched"):
-            self._launch(pointers, self._device.stream if stream is None else _Handle(stream))
+            self._launch(pointers, None)
 
     def time(self, sets: Sequence[Sequence[Any]], repeats: int, *, flush: bool) -> float:
         """Return the seconds between two events on the stream; see `AbstractLoaded.time`."""
@@ -195,13 +195,6 @@ class _CudaLoaded(AbstractLoaded):
             function.prepared_async_call(
                 launch.grid, launch.block, stream, *chosen, shared_size=launch.shared_bytes
             )
-
-
-class _Handle:
-    """A stream of somebody else's, by its handle; 0 is the default stream."""
-
-    def __init__(self, handle: int) -> None:
-        self.handle = handle
 
 
 def load_pycuda() -> Any:

@@ -21,12 +21,13 @@ class AbstractLoaded(ABC):
     """The kernels of one program on a device. Pointers are numbered as in a `LaunchPlan`."""
 
     @abstractmethod
-    def launch(self, pointers: Sequence[Any], stream: int | None = None) -> None:
+    def launch(self, pointers: Sequence[Any]) -> None:
         """Launch all kernels in order and return, perhaps before they have ended.
+
+        They wait for what was launched before, in CUDA on the default stream.
 
         Args:
             pointers: From `AbstractDevice.view`, for the parameters and then the buffers.
-            stream: The handle of a CUDA stream; the device's own when None.
 
         Raises:
             MeasureError: a launch failed.

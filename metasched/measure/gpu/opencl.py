@@ -113,10 +113,8 @@ class _OpenClLoaded(AbstractLoaded):
     def __init__(self, device: OpenClDevice, cl: Any, kernels: list[tuple[Launch, Any]]) -> None:
         self._device, self._cl, self._kernels, self._lock = device, cl, kernels, Lock()
 
-    def launch(self, pointers: Sequence[Any], stream: int | None = None) -> None:
+    def launch(self, pointers: Sequence[Any]) -> None:
         """Enqueue all kernels; see `AbstractLoaded.launch`."""
-        if stream is not None:
-            raise MeasureError("OpenCL has no CUDA streams; leave the stream out")
         with self._lock, refusals(self._cl):
             self._enqueue(pointers)
 
