@@ -130,8 +130,13 @@ class Recorder:
                 refs.append(ref)
         return tuple(refs)
 
-    def value(self, ref: Ref) -> Expr | str:
-        """What a handle stands for: the name of a loop or block, or an integer expression."""
+    def value(self, ref: Ref | str) -> Expr | str:
+        """What a handle stands for: the name of a loop or block, or an integer expression.
+
+        A name stands for itself.
+        """
+        if isinstance(ref, str):
+            return ref
         try:
             return self._values[ref]
         except KeyError:

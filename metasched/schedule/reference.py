@@ -30,9 +30,10 @@ _INDEX: Final = f"""\
 
 A `ms.Schedule` holds a program and changes it step by step. Each method below is one step: it
 checks what it requires, changes the program, and is recorded in `schedule.trace`. What refers to
-blocks, loops and sampled integers are *handles*, which steps return and take. A step whose
-requirements do not hold raises `ScheduleError`, which shows the program with the place marked,
-and leaves the schedule as it was. The [tutorial](../tutorial.md) uses the most common ones.
+blocks, loops and sampled integers are *handles*, which steps return and take; a block or a loop
+may be given by its name in the program, too, and a buffer by its position or its name. A step
+whose requirements do not hold raises `ScheduleError`, which shows the program with the place
+marked, and leaves the schedule as it was. The [tutorial](../tutorial.md) uses the most common ones.
 
 [Schedule](schedule.md) has the methods that are no steps, such as `copy` and `show`.
 

@@ -27,7 +27,6 @@ REMEDIES: Final[dict[str, str]] = {
     # handles and buffers
     "a known storage scope": "for plain memory it is 'global'",
     "an index or the name of a buffer that the block": "the block's reads and writes list them",
-    "an index of a buffer that the block writes": "the block's writes list them, from 0",
     "an axis of the buffer": "axes count from 0, or from -1 for the last",
     "a factor of at least 1": "give the number of elements that the stride is a multiple of",
     "an offset from 0 to below the factor": "an offset of the factor or more is one of the rest",

@@ -22,7 +22,7 @@ class Layout(Recorder):
 
     def transform_layout(
         self,
-        block: Ref,
+        block: Ref | str,
         buffer: str | Sequence[str | int],
         index_map: IndexMapLike,
         pad_value: IndexMapLike | int | float | None = None,
@@ -41,21 +41,21 @@ class Layout(Recorder):
         )  # fmt: skip
         do() if pad is None else do(pad_value=pad)
 
-    def transform_block_layout(self, block: Ref, index_map: IndexMapLike) -> None:
+    def transform_block_layout(self, block: Ref | str, index_map: IndexMapLike) -> None:
         """Let a block run over the iterations that a map makes of its own."""
         target = self.state.block(str(self.value(block)), "transform_block_layout")
         self._do("transform_block_layout", block, _text(index_map, len(target.iters)))
 
-    def decompose_padding(self, block: Ref, loop: Ref) -> Ref:
+    def decompose_padding(self, block: Ref | str, loop: Ref | str) -> Ref:
         """Store the padding in front of a loop, and let the block store the rest only."""
         return self._do("decompose_padding", block, loop)[0]
 
-    def can_decompose_padding(self, block: Ref, loop: Ref) -> bool:
+    def can_decompose_padding(self, block: Ref | str, loop: Ref | str) -> bool:
         """Whether `decompose_padding` would take this block and this loop (not traced)."""
         at = str(self.value(block)), str(self.value(loop))
         return isinstance(find_padding(self.state, *at, "can_decompose_padding"), PaddedCopy)
 
-    def pad_einsum(self, block: Ref, padding: Sequence[int]) -> None:
+    def pad_einsum(self, block: Ref | str, padding: Sequence[int]) -> None:
         """Round the extents of a block's iterations up to multiples; tiles then need no guards."""
         self._do("pad_einsum", block, tuple(padding))
 

@@ -17,7 +17,7 @@ class Loops(Recorder):
 
     def split(
         self,
-        loop: Ref,
+        loop: Ref | str,
         factors: Sequence[Ref | int | None],
         preserve_unit_iters: bool = True,
         disable_predication: bool = False,
@@ -28,44 +28,44 @@ class Loops(Recorder):
             disable_predication=disable_predication,
         )  # fmt: skip
 
-    def fuse(self, *loops: Ref, preserve_unit_iters: bool = True) -> Ref:
+    def fuse(self, *loops: Ref | str, preserve_unit_iters: bool = True) -> Ref:
         """Fuse perfectly nested loops, given outermost first, into one."""
         return self._do("fuse", *loops, preserve_unit_iters=preserve_unit_iters)[0]
 
     def loop_partition(
-        self, loop: Ref, factors: Sequence[Ref | int | None], preserve_unit_iters: bool = True
+        self, loop: Ref | str, factors: Sequence[Ref | int | None], preserve_unit_iters: bool = True
     ) -> tuple[Ref, ...]:
         """Cut a loop into loops that follow each other, each with a copy of what is in it."""
         return self._do("loop_partition", loop, factors, preserve_unit_iters=preserve_unit_iters)
 
-    def merge(self, *loops: Ref) -> Ref:
+    def merge(self, *loops: Ref | str) -> Ref:
         """Merge loops of nests that follow each other, so that their iterations alternate."""
         return self._do("merge", *loops)[0]
 
-    def reorder(self, *ordered_loops: Ref) -> None:
+    def reorder(self, *ordered_loops: Ref | str) -> None:
         """Put loops of one chain into the given order, outermost first."""
         self._do("reorder", *ordered_loops)
 
-    def reorder_block_iter_var(self, block: Ref, new_order: Sequence[int]) -> None:
+    def reorder_block_iter_var(self, block: Ref | str, new_order: Sequence[int]) -> None:
         """Put the iteration variables of a block into another order; loops stay as they are."""
         self._do("reorder_block_iter_var", block, new_order)
 
-    def add_unit_loop(self, block_or_loop: Ref) -> Ref:
+    def add_unit_loop(self, block_or_loop: Ref | str) -> Ref:
         """Put a loop of extent 1 around a block or loop."""
         return self._do("add_unit_loop", block_or_loop)[0]
 
-    def parallel(self, loop: Ref) -> None:
+    def parallel(self, loop: Ref | str) -> None:
         """Run the iterations of a loop in parallel."""
         self._do("parallel", loop)
 
-    def vectorize(self, loop: Ref) -> None:
+    def vectorize(self, loop: Ref | str) -> None:
         """Run the iterations of a loop in the lanes of vectors."""
         self._do("vectorize", loop)
 
-    def bind(self, loop: Ref, thread_axis: str) -> None:
+    def bind(self, loop: Ref | str, thread_axis: str) -> None:
         """Bind a loop to a thread axis of a GPU."""
         self._do("bind", loop, thread_axis)
 
-    def unroll(self, loop: Ref) -> None:
+    def unroll(self, loop: Ref | str) -> None:
         """Write the iterations of a loop out one after the other."""
         self._do("unroll", loop)

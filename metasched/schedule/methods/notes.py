@@ -18,11 +18,11 @@ Note: TypeAlias = "str | int | float | Ref | Sequence[Note] | Mapping[str, Note]
 class Notes(Recorder):
     """Methods of `Schedule`: notes."""
 
-    def annotate(self, block_or_loop: Ref, ann_key: str, ann_val: Note) -> None:
+    def annotate(self, block_or_loop: Ref | str, ann_key: str, ann_val: Note) -> None:
         """Note a key and a value on a block or loop."""
         self._do("annotate", block_or_loop, ann_key, ann_val)
 
-    def unannotate(self, block_or_loop: Ref, ann_key: str) -> None:
+    def unannotate(self, block_or_loop: Ref | str, ann_key: str) -> None:
         """Remove the annotation of a key from a block or loop."""
         self._do("unannotate", block_or_loop, ann_key)
 

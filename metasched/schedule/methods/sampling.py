@@ -23,7 +23,7 @@ class Sampling(Recorder):
 
     def sample_perfect_tile(
         self,
-        loop: Ref,
+        loop: Ref | str,
         n: int,
         max_innermost_factor: int = 16,
         decision: Sequence[int] | None = None,
@@ -36,7 +36,7 @@ class Sampling(Recorder):
 
     def sample_partitioned_tile(
         self,
-        loop: Ref,
+        loop: Ref | str,
         n: int,
         partition_pos: int = 0,
         innerpart_factor: int = 1,
@@ -48,6 +48,6 @@ class Sampling(Recorder):
             innerpart_factor=innerpart_factor, decision=decision,
         )  # fmt: skip
 
-    def sample_compute_location(self, block: Ref, decision: int | None = None) -> Ref:
+    def sample_compute_location(self, block: Ref | str, decision: int | None = None) -> Ref:
         """Where a block may be computed: a loop, or that it is inlined (-2) or stays (-1)."""
         return self._do("sample_compute_location", block, decision=decision)[0]

@@ -27,7 +27,7 @@ from metasched.schedule.state import State
 
 
 def rolling_buffer(
-    state: State, block: str, write_buffer_index: int
+    state: State, block: str, write_buffer_index: int | str
 ) -> tuple[State, tuple[str, ...]]:
     """Keep what one iteration of a loop made for the next one, in a buffer that goes round.
 
@@ -43,10 +43,10 @@ def rolling_buffer(
     Args:
         state: where to apply.
         block: the producer.
-        write_buffer_index: which of the buffers it writes.
+        write_buffer_index: which of the buffers it writes, or its name.
 
     Requires:
-        - an index of a buffer that the block writes
+        - an index or the name of a buffer that the block writes
         - an intermediate buffer
         - a complete block or a reduction
         - a block that writes this buffer only

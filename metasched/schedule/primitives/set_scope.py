@@ -11,7 +11,7 @@ from metasched.schedule.state import State
 
 
 def set_scope(
-    state: State, block: str, buffer_index: int, storage_scope: str
+    state: State, block: str, buffer_index: int | str, storage_scope: str
 ) -> tuple[State, tuple[str, ...]]:
     """Let an intermediate buffer live in another memory; its name says so.
 
@@ -21,12 +21,12 @@ def set_scope(
     Args:
         state: where to apply.
         block: a block that writes the buffer.
-        buffer_index: which of the buffers it writes.
+        buffer_index: which of the buffers it writes, or its name.
         storage_scope: one of `metasched.ir.scopes.STORAGE`.
 
     Requires:
         - a known storage scope
-        - an index of a buffer that the block writes
+        - an index or the name of a buffer that the block writes
         - an intermediate buffer
 
     ::

@@ -10,7 +10,7 @@ from metasched.schedule.state import State
 
 
 def storage_align(
-    state: State, block: str, buffer_index: int, axis: int, factor: int, offset: int
+    state: State, block: str, buffer_index: int | str, axis: int, factor: int, offset: int
 ) -> tuple[State, tuple[str, ...]]:
     """Pad the stride of an axis to ``k * factor + offset`` elements for some ``k``.
 
@@ -21,13 +21,13 @@ def storage_align(
     Args:
         state: where to apply.
         block: a block that writes the buffer.
-        buffer_index: which of the buffers it writes.
+        buffer_index: which of the buffers it writes, or its name.
         axis: the axis whose neighbours move apart; a negative one counts from the last.
         factor: what the stride is a multiple of, in elements.
         offset: how many elements more.
 
     Requires:
-        - an index of a buffer that the block writes
+        - an index or the name of a buffer that the block writes
         - an intermediate buffer
         - an axis of the buffer
         - a factor of at least 1

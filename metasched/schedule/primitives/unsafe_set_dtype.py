@@ -14,7 +14,7 @@ from metasched.schedule.state import State
 
 
 def unsafe_set_dtype(
-    state: State, block: str, buffer_index: int, dtype: str
+    state: State, block: str, buffer_index: int | str, dtype: str
 ) -> tuple[State, tuple[str, ...]]:
     """Store an intermediate buffer in another type, with casts where it is written and read.
 
@@ -26,11 +26,11 @@ def unsafe_set_dtype(
     Args:
         state: where to apply.
         block: a block that writes the buffer.
-        buffer_index: which of the buffers it writes.
+        buffer_index: which of the buffers it writes, or its name.
         dtype: the name of the new type.
 
     Requires:
-        - an index of a buffer that the block writes
+        - an index or the name of a buffer that the block writes
         - an intermediate buffer
         - the name of a scalar dtype
 

@@ -1,4 +1,4 @@
-"""Buffers that a block writes, as the primitives on memory name them: by their place in its writes.
+"""Buffers that a block writes, as the primitives on memory name them: by place or name.
 
 Only what some block allocates may change its layout, memory or dtype; a parameter belongs to the
 caller.
@@ -9,21 +9,20 @@ from __future__ import annotations
 from metasched.ir.expr import Buffer
 from metasched.ir.walk import as_block, replace_buffers
 from metasched.schedule.primitives.placement import Refusal
+from metasched.schedule.primitives.staging import accessed
 from metasched.schedule.state import State
 
 
-def written_intermediate(state: State, block: str, index: int, primitive: str) -> Buffer:
-    """The buffer at a position of a block's writes, which no parameter may be.
+def written_intermediate(state: State, block: str, which: int | str, primitive: str) -> Buffer:
+    """The buffer at a position of a block's writes, or of a name, which no parameter may be.
 
     Raises:
-        ScheduleError: there is no such position, or the buffer is a parameter.
+        ScheduleError: there is no such position or name, or the buffer is a parameter.
     """
-    target = state.block(block, primitive)
-    if not 0 <= index < len(target.writes):
-        given = f"{index} of {len(target.writes)}"
-        rule = "an index of a buffer that the block writes"
-        raise Refusal(rule, given, block).error(state, primitive)
-    buffer = target.writes[index].buffer
+    found = accessed(state.block(block, primitive), which, writing=True)
+    if isinstance(found, Refusal):
+        raise found.error(state, primitive)
+    buffer = found.buffer
     if buffer in state.program.params:
         given = f"the parameter '{buffer.name}'"
         hint = "use cache_write to have the block write an intermediate"

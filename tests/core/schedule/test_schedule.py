@@ -15,7 +15,7 @@ from metasched.schedule.samplers import SAMPLERS
 from metasched.schedule.samplers.site import Replay
 from metasched.schedule.schedule import Schedule
 from metasched.trace.instruction import GIVES_SEVERAL, Ref, has_effect
-from tests.core.schedule.programs import matmul
+from tests.core.schedule.programs import check, matmul, two_stages
 
 KINDS = [*PRIMITIVES, *SAMPLERS]
 
@@ -121,6 +121,21 @@ def test_handles_of_another_schedule_are_refused() -> None:
     block = first.get_block("c")
     with pytest.raises(ScheduleError, match="handle b0 belongs to another schedule"):
         second.get_loops(block)
+
+
+def test_names_stand_for_blocks_and_loops() -> None:
+    named, handled = Schedule(two_stages()), Schedule(two_stages())
+    named.parallel("i")
+    named.transform_block_layout("c", "i, j -> [j, i]")
+    named.compute_at("b", named.get_loops("c")[0])
+    b, c = handled.get_block("b"), handled.get_block("c")
+    handled.parallel(handled.get_loops(b)[0])
+    handled.transform_block_layout(c, "i, j -> [j, i]")
+    handled.compute_at(b, handled.get_loops(c)[0])
+    assert named.program == handled.program
+    check(named)
+    with pytest.raises(ScheduleError, match="there is no block 'd'"):
+        named.get_loops("d")
 
 
 def test_what_is_no_handle_is_refused() -> None:

@@ -77,6 +77,9 @@ def test_every_factor_axis(axis: int) -> None:
     block = sch.get_block("c")
     _, inner = sch.split(sch.get_loops(block)[2], [2, 4])
     sch.rfactor(inner, axis)
+    shape = [2, 3]
+    shape.insert(axis % 3, 4)
+    assert f'c_rf = alloc({tuple(shape)}, "float32")' in body(sch)
     check_valid(sch)
 
 

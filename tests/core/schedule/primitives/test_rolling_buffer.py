@@ -252,10 +252,20 @@ def test_what_depends_on_the_order_stays_where_it_is() -> None:
 # -- requirements ------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("index", [-1, 1])
-def test_requires_an_index_of_a_buffer_that_the_block_writes(index: int) -> None:
+def test_the_buffer_by_its_name() -> None:
+    sch = Schedule(stencil(5, 4))
+    sch.compute_at("b", sch.get_loops("c")[0])
+    numbered = sch.copy()
+    sch.rolling_buffer("b", "b")
+    numbered.rolling_buffer("b", 0)
+    assert sch.program == numbered.program
+    check_valid(sch)
+
+
+@pytest.mark.parametrize("index", [-1, 1, "a"])
+def test_requires_an_index_or_the_name_of_a_buffer_that_the_block_writes(index: int | str) -> None:
     sch = Schedule(two_stages())
-    with refuses(sch, f"an index of a buffer that the block writes, got {index} of 1"):
+    with refuses(sch, f"an index or the name of a buffer that the block writes, got {index!r} of "):
         sch.rolling_buffer(sch.get_block("b"), index)
 
 

@@ -100,10 +100,18 @@ def test_requires_a_known_storage_scope(scope: str) -> None:
         sch.set_scope(sch.get_block("b"), 0, scope)
 
 
-@pytest.mark.parametrize("index", [-1, 1])
-def test_requires_an_index_of_a_buffer_that_the_block_writes(index: int) -> None:
+def test_the_buffer_by_its_name() -> None:
+    named, numbered = Schedule(two_stages()), Schedule(two_stages())
+    named.set_scope("b", "b", "shared")
+    numbered.set_scope("b", 0, "shared")
+    assert named.program == numbered.program
+    check_valid(named)
+
+
+@pytest.mark.parametrize("index", [-1, 1, "a"])
+def test_requires_an_index_or_the_name_of_a_buffer_that_the_block_writes(index: int | str) -> None:
     sch = Schedule(two_stages())
-    with refuses(sch, f"an index of a buffer that the block writes, got {index} of 1"):
+    with refuses(sch, f"an index or the name of a buffer that the block writes, got {index!r} of "):
         sch.set_scope(sch.get_block("b"), index, "local")
 
 

@@ -102,10 +102,18 @@ def test_the_type_that_it_has_changes_nothing() -> None:
     check_valid(sch)
 
 
-@pytest.mark.parametrize("index", [-1, 1])
-def test_requires_an_index_of_a_buffer_that_the_block_writes(index: int) -> None:
+def test_the_buffer_by_its_name() -> None:
+    named, numbered = Schedule(chain(13)), Schedule(chain(13))
+    named.unsafe_set_dtype("b", "b", "float16")
+    numbered.unsafe_set_dtype("b", 0, "float16")
+    assert named.program == numbered.program
+    check_valid(named)
+
+
+@pytest.mark.parametrize("index", [-1, 1, "a"])
+def test_requires_an_index_or_the_name_of_a_buffer_that_the_block_writes(index: int | str) -> None:
     sch = Schedule(two_stages())
-    with refuses(sch, f"an index of a buffer that the block writes, got {index} of 1"):
+    with refuses(sch, f"an index or the name of a buffer that the block writes, got {index!r} of "):
         sch.unsafe_set_dtype(sch.get_block("b"), index, "float16")
 
 
