@@ -88,10 +88,8 @@ def _query_range(family: Sizes, goal: Target, url: str, as_json: bool) -> int:
     with open_database(url) as database:
         dispatch = load_dispatch(family.make, goal, database)
     if dispatch is None:
-        hint = f"tune it first: metasched tune ... {family.key}={family.text}"
-        click.echo(
-            f"metasched: no schedules for a range of {family.key} on {goal}; {hint}", err=True
-        )
+        missing = f"no schedules for a range of {family.key} on {goal}"
+        click.echo(f"metasched: {missing}; run `metasched tune` with the same words", err=True)
         return 1
     if as_json:
         asked = {"key": family.key, "target": str(goal), "database": url}
