@@ -135,9 +135,13 @@ class TuningRecord:
         if self.verified_at is not None:
             _check_zone("verified_at", self.verified_at)
         object.__setattr__(self, "samples_s", tuple(self.samples_s))
-        object.__setattr__(self, "message", _text(self.message))
-        object.__setattr__(self, "trust_note", _text(self.trust_note))
-        object.__setattr__(self, "sources", {k: tuple(v) for k, v in self.sources.items()})
+        # Most records have none of these, and a lookup makes one.
+        if self.message:
+            object.__setattr__(self, "message", _text(self.message))
+        if self.trust_note:
+            object.__setattr__(self, "trust_note", _text(self.trust_note))
+        if self.sources:
+            object.__setattr__(self, "sources", {k: tuple(v) for k, v in self.sources.items()})
         object.__setattr__(self, "evidence", {k: _finite(v) for k, v in self.evidence.items()})
 
     @property
@@ -294,7 +298,7 @@ def _is_run_of(part: tuple[float, ...], whole: tuple[float, ...]) -> bool:
 
 def _check_seconds(name: str, values: Iterable[float]) -> None:
     for value in values:
-        if not (math.isfinite(value) and value >= 0):
+        if not 0 <= value < math.inf:
             raise UsageError(
                 f"{name} has {value}; expected finite seconds of at least zero;"
                 " give a failed run a status instead of a time"

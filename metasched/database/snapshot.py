@@ -5,8 +5,8 @@ The file is a lock file for deployment. It holds, for each workload and target, 
 so tuning with it is refused, and a kernel that comes out with another source is too.
 
 Layout, integers little-endian: `_HEADER`; an index of `_ENTRY`, sorted by digest; the records, each
-a JSON object; targets and dispatch trees as one JSON object. A digest is that of workload hash and
-target key.
+a JSON object, the text of its trace and that of its program; targets and dispatch trees as one JSON
+object. A digest is that of workload hash and target key.
 """
 
 # ruff: noqa: D102 - the docstrings of the methods are those of AbstractDatabase
@@ -34,14 +34,24 @@ from metasched.errors import DatabaseError, MetaschedError
 from metasched.measure.records import Status
 from metasched.target import Target
 
-VERSION: Final = 1
+VERSION: Final = 2
 SCHEME: Final = "snapshot"
 _MAGIC: Final = b"metasched winner"
 _HEADER: Final = struct.Struct("<16sIIQQQ")
 """Magic, version, checksum of index and targets, entries, start of the targets, size of all."""
 
-_ENTRY: Final = struct.Struct("<16sQII")
-"""Digest; start, size and checksum of the record."""
+_ENTRY: Final = struct.Struct("<16sQIIII")
+"""Digest; start and checksum of the record; sizes of its object, its trace and its program."""
+
+_IMPLIED: Final[Mapping[str, Any]] = {
+    "status": str(Status.OK), "message": "", "job_id": None, "trust": str(Trust.UNVERIFIED),
+    "trust_note": "", "verified_at": None, "sources": {},
+}  # fmt: skip
+"""Values that are left out of a record: there is less to read, and most records have them."""
+
+_DECODER: Final = json.JSONDecoder()
+_ERRORS: Final = "surrogatepass"
+"""Any text comes back as it was, such as the printed name of a file that is no UTF-8."""
 
 _DIGEST_BYTES: Final = 16
 
@@ -86,9 +96,10 @@ def _image(
     start = _HEADER.size + _ENTRY.size * len(by_digest)
     index, records = bytearray(), bytearray()
     for digest in sorted(by_digest):
-        line = _line(by_digest[digest])
-        index += _ENTRY.pack(digest, start + len(records), len(line), zlib.crc32(line))
-        records += line
+        parts = _parts(by_digest[digest])
+        body = b"".join(parts)
+        index += _ENTRY.pack(digest, start + len(records), zlib.crc32(body), *map(len, parts))
+        records += body
     rest = {"targets": list(targets.values()), "dispatches": list(dispatches)}
     tail = json.dumps(rest, separators=(",", ":")).encode()
     check = zlib.crc32(tail, zlib.crc32(index))
@@ -97,10 +108,13 @@ def _image(
     return b"".join((header, index, records, tail))
 
 
-def _line(record: TuningRecord) -> bytes:
-    workload = record.workload
-    data = {"name": workload.name, "text": workload.text, "record": record_to_dict(record)}
-    return json.dumps(data, separators=(",", ":"), allow_nan=False).encode()
+def _parts(record: TuningRecord) -> tuple[bytes, bytes, bytes]:
+    """The object, the trace and the program; long texts inside of JSON are slow to read."""
+    data = {"name": record.workload.name, **record_to_dict(record)}
+    trace, text = data.pop("trace"), record.workload.text
+    data = {name: data[name] for name in data if data[name] != _IMPLIED.get(name, data)}
+    line = json.dumps(data, separators=(",", ":"), allow_nan=False)
+    return line.encode(), trace.encode(errors=_ERRORS), text.encode(errors=_ERRORS)
 
 
 def _digest(workload: str, target_key: str) -> bytes:
@@ -229,42 +243,46 @@ class Snapshot(AbstractDatabase):
 
     def _record_at(self, place: int) -> TuningRecord:
         at = _HEADER.size + place * _ENTRY.size
-        _, start, size, check = _ENTRY.unpack_from(self._map, at)
-        line = self._map[start : start + size]
-        if zlib.crc32(line) != check:
+        _, start, check, head, trace, text = _ENTRY.unpack_from(self._map, at)
+        body = self._map[start : start + head + trace + text]
+        if zlib.crc32(body) != check:
             raise _damaged(self.url, f"record {place}")
         try:
-            return _record_of(json.loads(line), self._targets)
+            fields, _ = _DECODER.raw_decode(body[:head].decode())
+            trace_text = body[head : head + trace].decode(errors=_ERRORS)
+            program = body[head + trace :].decode(errors=_ERRORS)
+            return _record_of(fields, trace_text, program, self._targets)
         except (ValueError, KeyError, TypeError, RecursionError, MetaschedError) as error:
             raise _damaged(self.url, f"record {place}") from error
 
 
-def _record_of(data: dict[str, Any], targets: Mapping[str, Target]) -> TuningRecord:
-    """Return the record of what `_line` wrote.
+def _record_of(
+    fields: dict[str, Any], trace: str, text: str, targets: Mapping[str, Target]
+) -> TuningRecord:
+    """Return the record of what `_parts` wrote.
 
     Its text is under a checksum, so only what a lookup relies on is checked again: a trace is
     checked when it is replayed.
     """
-    fields = data["record"]
-    time, verified = fields["created_at"], fields["verified_at"]
+    get, time, verified = fields.get, fields["created_at"], fields.get("verified_at")
     record = TuningRecord(
-        workload=Workload(fields["workload"], data["name"], data["text"]),
+        workload=Workload(fields["workload"], fields["name"], text),
         target=targets[fields["target"]],
-        trace=fields["trace"],
+        trace=trace,
         program_hash=fields["program_hash"],
-        status=Status(fields["status"]),
-        message=fields["message"],
+        status=Status(fields["status"]) if "status" in fields else Status.OK,
+        message=get("message", ""),
         samples_s=tuple(fields["samples_s"]),
         evidence=fields["evidence"],
         timers=fields["timers"],
         source_hash=fields["source_hash"],
-        job_id=fields["job_id"],
+        job_id=get("job_id"),
         created_at=datetime.fromisoformat(time),
         format_version=fields["format_version"],
-        trust=Trust(fields["trust"]),
-        trust_note=fields["trust_note"],
+        trust=Trust(fields["trust"]) if "trust" in fields else Trust.UNVERIFIED,
+        trust_note=get("trust_note", ""),
         verified_at=None if verified is None else datetime.fromisoformat(verified),
-        sources=fields["sources"],
+        sources=get("sources", {}),
     )
     if not record.is_servable:
         raise ValueError("no winner")
@@ -292,10 +310,10 @@ def _read_frame(
     if len(image) < _HEADER.size:
         raise _damaged(url, "its end is missing")
     _, version, check, count, tail, size = _HEADER.unpack_from(image)
-    if version > VERSION:
+    if version != VERSION:
         raise DatabaseError(
-            f"'{url}' has version {version}, this metasched reads up to {VERSION};"
-            " update metasched, or write the snapshot again"
+            f"'{url}' has version {version}, this metasched reads version {VERSION};"
+            " write the snapshot again with it"
         )
     if size != len(image) or not _HEADER.size + count * _ENTRY.size <= tail <= size:
         raise _damaged(url, "its size")

@@ -114,13 +114,13 @@ def test_a_file_that_is_cut_is_refused(source: MemoryDatabase, path: Path, size:
         Snapshot(path)
 
 
-def test_a_later_version_is_refused(
+def test_another_version_is_refused(
     source: MemoryDatabase, path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(module, "VERSION", 9)
     write_snapshot(source, path)
     monkeypatch.undo()
-    with pytest.raises(DatabaseError, match="has version 9, this metasched reads up to 1"):
+    with pytest.raises(DatabaseError, match="has version 9, this metasched reads version 2"):
         Snapshot(path)
 
 
