@@ -26,7 +26,7 @@ from metasched.ir.expr import (
     mul,
 )
 from metasched.ir.simplify import Simplifier
-from metasched.ir.stmt import Block, For, Program, Seq, Stmt, Store
+from metasched.ir.stmt import Block, For, Program, Seq, Stmt, Store, annotation
 from metasched.ir.walk import (
     child_stmts,
     expr_loads,
@@ -35,6 +35,8 @@ from metasched.ir.walk import (
     substitute,
     walk_expr,
 )
+
+_TENSORIZE: Final = "meta_schedule.auto_tensorize"
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,6 +109,8 @@ class StoreSummary:
         reduction: whether the store updates what it wrote before.
         predicated: whether the block has a predicate; how often it holds is not modelled.
         notes: the annotations of its block that are numbers.
+        tensorized: whether a tensor intrinsic is to compute a tile. Loops of the tile that reduce
+            are left out then, since an instruction covers them.
     """
 
     block: str
@@ -118,6 +122,7 @@ class StoreSummary:
     reduction: bool
     predicated: bool
     notes: Mapping[str, Expr] = field(default_factory=dict[str, Expr])
+    tensorized: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,6 +187,7 @@ class _Place:
         reduced: the loops that drive reduce iterations of the blocks around.
         predicated: whether one of the blocks around has a predicate.
         notes: the annotations of the innermost block that are numbers.
+        tile: number of the outermost loop of a tile for a tensor intrinsic, None outside of one.
     """
 
     nest: int
@@ -192,6 +198,22 @@ class _Place:
     reduced: frozenset[Var] = frozenset()
     predicated: bool = False
     notes: Mapping[str, Expr] = field(default_factory=dict[str, Expr])
+    tile: int | None = None
+
+    def within(self, loop: For) -> _Place:
+        """The place of a loop's body."""
+        begins = annotation(loop.annotations, _TENSORIZE) is not None
+        return replace(
+            self, loops=(*self.loops, loop), tile=len(self.loops) if begins else self.tile
+        )
+
+    def kept(self) -> tuple[For, ...]:
+        """The loops around, without those that an instruction covers."""
+        return tuple(
+            loop
+            for number, loop in enumerate(self.loops)
+            if self.tile is None or number < self.tile or loop.var not in self.reduced
+        )
 
     def inside(self, block: Block) -> _Place:
         """The place of a block's body."""
@@ -227,7 +249,7 @@ class _Summariser:
         """Summarise the stores under a statement."""
         match stmt:
             case For():
-                self.visit(stmt.body, replace(at, loops=(*at.loops, stmt)))
+                self.visit(stmt.body, at.within(stmt))
             case Block():
                 self.visit(stmt.body, replace(at.inside(stmt), notes=self.numbers(stmt)))
             case Store():
@@ -238,9 +260,9 @@ class _Summariser:
 
     def store(self, store: Store, at: _Place) -> StoreSummary:
         """Summarise one store of a block."""
-        loops = at.loops
+        loops = at.kept()
         position = {loop.var: k for k, loop in enumerate(loops)}
-        simplify = Simplifier({loop.var: loop.extent for loop in loops})
+        simplify = Simplifier({loop.var: loop.extent for loop in at.loops})
         guarded = _guarded_loads(store.value)
         own = (store.buffer, store.indices)
         reads = {(load.buffer, load.indices): load in guarded for load in expr_loads(store.value)}
@@ -277,6 +299,7 @@ class _Summariser:
             reduction,
             at.predicated,
             at.notes,
+            at.tile is not None,
         )
 
     def numbers(self, block: Block) -> dict[str, Expr]:

@@ -65,7 +65,9 @@ def _loads(access: AccessNumbers, store: StoreNumbers) -> Array:
     rows = np.prod(moving, axis=0) if len(moving) else np.ones_like(store.vector)
     if not len(access.depends) or not access.depends[-1]:
         return rows
-    per_vector = np.where(access.stride <= 1.0, store.vector_ops, store.vector * _GATHER_CYCLES)
+    # Operands of an intrinsic lie as its vectors take them.
+    dense = store.summary.tensorized | (access.stride <= 1.0)
+    per_vector = np.where(dense, store.vector_ops, store.vector * _GATHER_CYCLES)
     return rows * np.where(vectorised, per_vector, 1.0)
 
 

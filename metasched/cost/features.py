@@ -24,7 +24,7 @@ from metasched.cost.numbers import (
     evaluate_store,
 )
 
-FEATURE_VERSION: Final = 1
+FEATURE_VERSION: Final = 2
 _BUFFERS: Final = 5
 _CURVE: Final = 10
 _KINDS: Final = {"read": 0.0, "write": 1.0, "update": 2.0}
@@ -39,8 +39,8 @@ FEATURE_NAMES: Final[tuple[str, ...]] = (
     *(f"ops_{name}" for name in COUNTED),
     "executions", "vector", "vector_ops", "vector_waste", "parallel", "cores", "unroll",
     "loops", "spatial_product", "reduce_product", "innermost_extent", "tile", "accumulators",
-    "register_pressure", "reduce_run", "is_reduction", "is_predicated", "outer_product",
-    "dtype_bytes",
+    "register_pressure", "reduce_run", "is_reduction", "is_predicated", "is_tensorized",
+    "outer_product", "dtype_bytes",
     *(f"buffer{k}_{field}" for k in range(_BUFFERS) for field in _BUFFER_FIELDS),
     *(f"intensity_{k}" for k in range(_CURVE)),
     "alloc_bytes", "footprint",
@@ -93,7 +93,7 @@ def _note(summary: ProgramSummary, evaluate: Evaluator, key: str, default: float
 
 _LINEAR: Final = frozenset({
     "vector", "vector_ops", "vector_waste", "cores", "loops", "accumulators", "register_pressure",
-    "is_reduction", "is_predicated", "dtype_bytes",
+    "is_reduction", "is_predicated", "is_tensorized", "dtype_bytes",
     *(
         f"buffer{k}_{field}"
         for k in range(_BUFFERS)
@@ -120,7 +120,8 @@ def _row(
         store.parallel, cost.cores, store.unroll, len(summary.loops),
         total / reduce_product, reduce_product, store.extents[-1] if len(store.extents) else 1.0,
         store.tile, store.accumulators, store.accumulators / machine.registers, store.reduce_run,
-        summary.reduction, summary.predicated, store.parallel, summary.dtype.bytes,
+        summary.reduction, summary.predicated, summary.tensorized, store.parallel,
+        summary.dtype.bytes,
     ]  # fmt: skip
     ordered = sorted(store.accesses, key=lambda a: -float(a.bytes[0, 0]))[:_BUFFERS]
     for access in ordered:

@@ -8,6 +8,7 @@ from metasched.space.postprocs import (
     DisallowDynamicLoop,
     RewriteParallelVectorizeUnroll,
     RewriteReductionBlock,
+    RewriteTensorize,
 )
 from metasched.space.rules import (
     AddRFactor,
@@ -15,16 +16,22 @@ from metasched.space.rules import (
     AutoInline,
     InlineConstantScalars,
     MultiLevelTiling,
+    MultiLevelTilingWithIntrin,
     ParallelizeVectorizeUnroll,
     RandomComputeLocation,
 )
 from metasched.space.space import SPACES, Mutators, Postprocs, Rules, Space
+from metasched.target.intrinsics import DOT_BFLOAT16, DOT_INT8
+
+CPU_INTRINS: Final = (*DOT_INT8["u8s8"], *DOT_INT8["s8s8"], *DOT_BFLOAT16)
+"""What compilers do not find by themselves; they make tiles of float32 as well."""
 
 CPU_RULES: Final[Rules] = (
     ApplyCustomRule(),
     InlineConstantScalars(),
     AutoInline(),
     AddRFactor(),
+    MultiLevelTilingWithIntrin(CPU_INTRINS),
     MultiLevelTiling(),
     ParallelizeVectorizeUnroll(),
     RandomComputeLocation(),
@@ -32,6 +39,7 @@ CPU_RULES: Final[Rules] = (
 CPU_POSTPROCS: Final[Postprocs] = (
     DisallowDynamicLoop(),
     RewriteReductionBlock(),
+    RewriteTensorize(),
     RewriteParallelVectorizeUnroll(),
 )
 CPU_MUTATORS: Final[Mutators] = (

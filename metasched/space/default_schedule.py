@@ -7,9 +7,9 @@ from typing import Final
 from metasched.errors import MetaschedError
 from metasched.ir.stmt import Program
 from metasched.schedule.schedule import Schedule
-from metasched.space.cpu import CPU_POSTPROCS
+from metasched.space.cpu import CPU_INTRINS, CPU_POSTPROCS
 from metasched.space.default_rules import InRegisters, PlaceInReader
-from metasched.space.default_tiles import default_tiles
+from metasched.space.default_tiles import default_tensor_tiles, default_tiles
 from metasched.space.generate import drafts
 from metasched.space.gpu_schedule import GPU_ATTEMPTS, GPU_FINISH
 from metasched.space.postprocs import AbstractPostproc, Rejected, postprocess
@@ -19,6 +19,7 @@ from metasched.space.rules import (
     AutoInline,
     InlineConstantScalars,
     MultiLevelTiling,
+    MultiLevelTilingWithIntrin,
     ParallelizeVectorizeUnroll,
 )
 from metasched.space.rules.multi_level_tiling import PackReads, WriteReuse
@@ -35,10 +36,13 @@ _TILING: Final = MultiLevelTiling(
 _UNPACKED: Final = MultiLevelTiling(
     reuse_write=WriteReuse("no"), pack_reads=PackReads("no"), fixed=default_tiles
 )
+_TENSOR: Final = MultiLevelTilingWithIntrin(
+    CPU_INTRINS, pack_levels=(0,), keep_plain=False, fixed=default_tensor_tiles
+)
 _LANES: Final = AddRFactor(variants=("lanes",), max_innermost_factor=16, fixed=True)
 _ATTEMPTS: Final[tuple[tuple[AbstractRule, ...], ...]] = (
-    (*_INLINE, _LANES, _DIRECT, InRegisters(), _NOTES, PlaceInReader()),
-    (*_INLINE, _LANES, _TILING, _NOTES, PlaceInReader()),
+    (*_INLINE, _LANES, _TENSOR, _DIRECT, InRegisters(), _NOTES, PlaceInReader()),
+    (*_INLINE, _LANES, _TENSOR, _TILING, _NOTES, PlaceInReader()),
     (*_INLINE, _UNPACKED, _NOTES, PlaceInReader()),
     (*_INLINE, _NOTES),
     (_NOTES,),

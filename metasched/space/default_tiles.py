@@ -15,6 +15,7 @@ from metasched.schedule.state import State
 from metasched.space.packing import packings
 from metasched.space.patterns import index_iters, iter_loops
 from metasched.space.rules.multi_level_tiling import PackReads
+from metasched.space.tensor_tiles import TensorTile
 from metasched.space.tiling import Tiles
 from metasched.target import Target
 
@@ -121,3 +122,31 @@ def _register_tile(width: int, height: int, lanes: int, registers: int) -> tuple
 def largest_divisor(n: int, most: int) -> int:
     """The largest divisor of a number up to a limit."""
     return max(d for d in range(1, min(n, most) + 1) if n % d == 0)
+
+
+def default_tensor_tiles(state: State, block: Block, tile: TensorTile, target: Target) -> Tiles:
+    """Factors for the levels of "SSRSRS" around the tile of an intrinsic.
+
+    Tiles along the lanes and along the longest other loop fill the registers with sums; what is
+    left of the other loops makes jobs.
+    """
+    loops = iter_loops(state, block) or ()
+    counts = {loop.var.name: _size(loop) // tile.sizes.get(loop.var.name, 1) for loop in loops}
+    kinds = {loop.var.name: it.kind for loop, it in zip(loops, block.iters, strict=True)}
+    spatial = [name for name, kind in kinds.items() if kind == "spatial"]
+    across = [name for name in tile.sizes if kinds[name] == "spatial"][-1]
+    others = [name for name in spatial if name != across]
+    held = prod(n for name, n in tile.sizes.items() if kinds[name] == "spatial")
+    vectors = max(held * block.writes[0].buffer.dtype.bits // target.vector_bits, 1)
+    budget = max((target.vector_registers - _SPARE_REGISTERS) // vectors, 1)
+    columns = largest_divisor(counts[across], min(_MOST_VECTORS - 1, budget))
+    tiles: dict[str, tuple[int | None, ...]] = {
+        name: (None, 1, 1, 1) if kinds[name] == "spatial" else (None, 1) for name in counts
+    }
+    tiles[across] = (None, 1, 1, columns)
+    if others:
+        rows = max(others, key=lambda name: counts[name])
+        tiles[rows] = (None, 1, 1, largest_divisor(counts[rows], max(budget // columns, 1)))
+    last = [name for name, kind in kinds.items() if kind != "spatial"][-1]
+    tiles[last] = (1, None)
+    return tiles

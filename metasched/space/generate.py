@@ -119,5 +119,6 @@ class _Visit:
 
 
 def _after(before: Draft, result: Schedule, rule: str) -> Draft:
+    """The draft that a rule made; the one before where it only looked the block up."""
     steps = len(result.trace.instructions) - len(before.origins)
-    return Draft(result, (*before.origins, *(rule,) * steps))
+    return before if steps == 1 else Draft(result, (*before.origins, *(rule,) * steps))

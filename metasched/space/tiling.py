@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TypeAlias
 
 from metasched.ir.expr import int_value
@@ -19,15 +19,16 @@ Tiles: TypeAlias = "Mapping[str, tuple[int | None, ...]]"
 
 @dataclass(frozen=True, slots=True)
 class Tiled:
-    """A tiled draft: its block and the loops of each level."""
+    """A tiled draft: its block, the loops of each level, and those of a fixed tile inside."""
 
     schedule: Schedule
     block: Ref
     levels: tuple[tuple[Ref, ...], ...]
+    inside: tuple[Ref, ...] = ()
 
     def branch(self) -> Tiled:
         """An independent draft at the same point."""
-        return Tiled(self.schedule.copy(), self.block, self.levels)
+        return replace(self, schedule=self.schedule.copy())
 
     def last(self, level: int) -> Ref:
         """The innermost loop of the first ``level`` levels."""
@@ -42,6 +43,7 @@ def tile(
     longest: Mapping[str, int],
     tiles: Tiles,
     pad_extents: bool,
+    inside: Mapping[str, int] | None = None,
 ) -> Tiled:
     """Split the loops of a block and put the parts in the order of the levels.
 
@@ -53,32 +55,46 @@ def tile(
         tiles: factors to use in place of sampled ones.
         pad_extents: sample the tiles of loops that no short tile divides, such as 109, from the
             next multiple of 8; the surplus iterations are guarded.
+        inside: sizes of a tile that is split off before and stands inside all levels, by loop, in
+            the order of its loops.
     """
+    fixed = dict(inside or {})
     found = schedule.state.block(str(schedule.value(block)))
     bound = iter_loops(schedule.state, found) or ()
     kinds = {loop.var.name: it.kind for loop, it in zip(bound, found.iters, strict=True)}
     levels: list[list[Ref]] = [[] for _ in structure]
+    tail: dict[str, Ref] = {}
     for loop in schedule.get_loops(block):
         name = str(schedule.value(loop))
         letter = "S" if kinds[name] == "spatial" else "R"
+        if name in fixed:
+            loop, tail[name] = schedule.split(loop, (None, fixed[name]))
+        chosen = tiles.get(name)
         at = [k for k, level in enumerate(structure) if level == letter]
-        parts = _split(schedule, loop, len(at), longest[letter], tiles, pad_extents=pad_extents)
+        parts = _split(schedule, loop, len(at), longest[letter], chosen, pad_extents=pad_extents)
         for level, part in zip(at, parts, strict=False):
             levels[level].append(part)
-    schedule.reorder(*(loop for level in levels for loop in level))
-    return Tiled(schedule, block, tuple(tuple(level) for level in levels))
+    last = tuple(tail[name] for name in fixed)
+    schedule.reorder(*(loop for level in levels for loop in level), *last)
+    return Tiled(schedule, block, tuple(tuple(level) for level in levels), last)
 
 
 def _split(
-    schedule: Schedule, loop: Ref, parts: int, longest: int, tiles: Tiles, *, pad_extents: bool
+    schedule: Schedule,
+    loop: Ref,
+    parts: int,
+    longest: int,
+    factors: tuple[int | None, ...] | None,
+    *,
+    pad_extents: bool,
 ) -> tuple[Ref, ...]:
     """One loop for each level; a loop of one iteration stays whole, in the outermost one."""
     name = str(schedule.value(loop))
     extent = int_value(schedule.state.loop(name).extent)
     if extent == 1:
         return (loop,)
-    if name in tiles:
-        return schedule.split(loop, tiles[name])
+    if factors is not None:
+        return schedule.split(loop, factors)
     if pad_extents and parts > 2 and extent is not None and _divides_poorly(extent):
         loop = schedule.fuse(*schedule.split(loop, (None, _PADDED_TO)))
     return schedule.split(loop, schedule.sample_perfect_tile(loop, parts, longest))

@@ -132,30 +132,9 @@ class MultiLevelTiling(AbstractRule):
         )  # fmt: skip
         return [
             packed.schedule
-            for written in self._with_write_reuse(tiled)
+            for written in with_write_reuse(tiled, self.reuse_write)
             for packed in self._with_packed_reads(written, operands)
         ]
-
-    def _with_write_reuse(self, tiled: Tiled) -> list[Tiled]:
-        reuse = self.reuse_write
-        if reuse.req == "no":
-            return [tiled]
-        found = [self._write_back(tiled.branch(), level) for level in reuse.levels]
-        moved = [variant for variant in found if variant is not None]
-        return moved if reuse.req == "must" and moved else [tiled, *moved]
-
-    def _write_back(self, tiled: Tiled, level: int) -> Tiled | None:
-        """Move the elementwise reader of the tile, or a copy of it, to a tile level."""
-        schedule = tiled.schedule
-        try:
-            if has_elementwise_reader(schedule, tiled.block):
-                back = schedule.get_consumers(tiled.block)[0]
-            else:
-                back = schedule.cache_write(tiled.block, 0, self.reuse_write.scope)
-            schedule.reverse_compute_at(back, tiled.last(level), preserve_unit_loops=True)
-        except ScheduleError:
-            return None
-        return tiled
 
     def _with_packed_reads(self, tiled: Tiled, operands: tuple[Packing, ...]) -> list[Tiled]:
         req = self.pack_reads.req
@@ -177,6 +156,29 @@ class MultiLevelTiling(AbstractRule):
         except ScheduleError:
             return None
         return tiled
+
+
+def with_write_reuse(tiled: Tiled, reuse: WriteReuse) -> list[Tiled]:
+    """The variants of a tiled draft that a request for a write-back calls for."""
+    if reuse.req == "no":
+        return [tiled]
+    found = [_write_back(tiled.branch(), level, reuse.scope) for level in reuse.levels]
+    moved = [variant for variant in found if variant is not None]
+    return moved if reuse.req == "must" and moved else [tiled, *moved]
+
+
+def _write_back(tiled: Tiled, level: int, scope: str) -> Tiled | None:
+    """Move the elementwise reader of the tile, or a copy of it, to a tile level."""
+    schedule = tiled.schedule
+    try:
+        if has_elementwise_reader(schedule, tiled.block):
+            back = schedule.get_consumers(tiled.block)[0]
+        else:
+            back = schedule.cache_write(tiled.block, 0, scope)
+        schedule.reverse_compute_at(back, tiled.last(level), preserve_unit_loops=True)
+    except ScheduleError:
+        return None
+    return tiled
 
 
 RULES.register(MultiLevelTiling.name, MultiLevelTiling)
