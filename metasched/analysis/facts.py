@@ -238,6 +238,13 @@ class Facts:
         True
         >>> known.is_one_to_one([f // 4], [f]), known.is_one_to_one([f], [f, k])
         (False, False)
+
+        Loops around a part that others run through may count with gaps: ``8 * f + 64 * k``.
+
+        >>> Facts({f: const(2), k: const(3)}).is_one_to_one([f * 8 + k * 64], [f, k])
+        True
+        >>> Facts({f: const(9), k: const(3)}).is_one_to_one([f * 8 + k * 64], [f, k])
+        False
         """
         given = list(exprs)
         # Bindings are mostly simple already, and to simplify them anew is the expensive part.
@@ -252,22 +259,27 @@ class Facts:
             return False
         known = Facts({**self.ranges, **taken.extents}, self._tiles) if taken.extents else self
         loops = {*inner, *taken.extents}
-        used = known._all_digits([*whole, *taken.bases], loops)
+        used = known._all_digits([*whole, *taken.bases], loops, gaps=True)
         return used is not None and all(
             var in used or int_value(known.ranges[var]) == 1 for var in loops
         )
 
-    def _all_digits(self, exprs: Iterable[Expr], inner: Collection[Var]) -> set[Var] | None:
-        """The inner loops in indices that count like digits, each loop once; else None."""
+    def _all_digits(
+        self, exprs: Iterable[Expr], inner: Collection[Var], *, gaps: bool = False
+    ) -> set[Var] | None:
+        """The inner loops in indices that count like digits, each loop once; else None.
+
+        With ``gaps``, a digit may leave out values, as the loops around another one between do.
+        """
         used: set[Var] = set()
         for expr in exprs:
-            digits = self._digits(expr, inner)
+            digits = self._digits(expr, inner, gaps=gaps)
             if digits is None or not used.isdisjoint(digits):
                 return None
             used.update(digits)
         return used
 
-    def _digits(self, expr: Expr, inner: Collection[Var]) -> set[Var] | None:
+    def _digits(self, expr: Expr, inner: Collection[Var], *, gaps: bool) -> set[Var] | None:
         steps: dict[Expr, Var] = {}
         for coefficient, atoms in terms(expr):
             moving = [a for a in atoms if not free_vars(a).isdisjoint(inner)]
@@ -284,11 +296,12 @@ class Facts:
         found: set[Var] = set()
         reached: Expr = const(1)
         while steps:
-            following = steps.pop(reached, None)
-            if following is None:
+            step = reached if reached in steps or not gaps else _least_step(steps, reached)
+            following = None if step is None else steps.pop(step, None)
+            if step is None or following is None:
                 return None
             found.add(following)
-            reached = product([reached, self.ranges[following]])
+            reached = product([step, self.ranges[following]])
         return found
 
     def including(self, ranges: Mapping[Var, Expr]) -> Facts:
@@ -328,6 +341,20 @@ class Facts:
         elif not self.nonneg(ahead):
             return None
         return a[0], self.simplify(maximum(a[1], add(ahead, b[1])))
+
+
+def _least_step(steps: Iterable[Expr], reached: Expr) -> Expr | None:
+    """The step that divides all others, if what was reached divides it."""
+    known = tuple(steps)
+    least = next((s for s in known if all(_divides(s, other) for other in known)), None)
+    return least if least is not None and _divides(reached, least) else None
+
+
+def _divides(a: Expr, b: Expr) -> bool:
+    """Whether one product of numbers and sizes is a multiple of another."""
+    pairs = (next(iter(terms(a)), (0, ())), next(iter(terms(b)), (0, ())))
+    (by, sizes), (whole, factors) = pairs
+    return by > 0 and whole > 0 and whole % by == 0 and not Counter(sizes) - Counter(factors)
 
 
 def _zero(dtype: DType) -> Expr:
