@@ -1,10 +1,10 @@
 """Pass 1: blocks become statements over loop variables.
 
 Iteration variables are replaced by their bindings, predicates become `If`, and each reduction's
-init runs in loops of its own before the outermost loop that reduces, so later passes meet no
+init runs in loops of its own before the outermost loop that reduces. Later passes so meet no
 condition "first step of the reduction", save where a fused loop reduces several elements one after
-the other, or where what the init reads is made inside that loop. Loops of one step disappear. Read
-`buffers` next.
+the other, where a loop inside repeats the reduction, or where what the init reads is made inside.
+Loops of one step disappear. Read `buffers` next.
 """
 
 from __future__ import annotations
@@ -12,21 +12,16 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
-from metasched.errors import CodegenError
 from metasched.ir.expr import TRUE, Expr, Var, all_of, const, equal, int_value
 from metasched.ir.stmt import Annotations, Block, For, If, Stmt, Store, annotation, seq
-from metasched.ir.walk import free_vars, loads, map_stmts, stores, substitute, written_buffers
+from metasched.ir.walk import free_vars, loads, map_stmts, substitute, written_buffers
 from metasched.lower.scope import Scope
 
 UNROLL_KEYS = ("pragma_auto_unroll_max_step", "pragma_unroll_explicit")
 
 
 def lower_blocks(root: Block, scope: Scope) -> Stmt:
-    """The body of the root block without blocks, inits and predicates.
-
-    Raises:
-        CodegenError: an init cannot be placed before its reduction.
-    """
+    """The body of the root block without blocks, inits and predicates."""
     return _Lowering(scope).visit(root, {}, ())
 
 
@@ -85,7 +80,7 @@ class _Lowering:
             return _guarded(predicate, seq(self.visit(block.init, inner, ()), body))
         depth = next(d for d, loop in enumerate(self.loops) if loop.var in reduced)
         late = written_buffers(self.loops[depth].body) & {x.buffer for x in loads(block.init)}
-        if late or not self.starts_together(block, bound, reduced):
+        if late or not self.starts_together(block, bound, reduced, depth):
             zeros = [equal(bound[i.var], 0) for i in block.iters if i.kind == "reduce"]
             first = simplify(all_of(zeros))
             init = _guarded(first, self.visit(block.init, inner, ()))
@@ -94,11 +89,17 @@ class _Lowering:
         self.inits.setdefault(depth, []).append(init)
         return _guarded(predicate, body)
 
-    def starts_together(self, block: Block, bound: Mapping[Var, Expr], reduced: set[Var]) -> bool:
-        """Whether each element's reduction starts where all loops that reduce do.
+    def starts_together(
+        self, block: Block, bound: Mapping[Var, Expr], reduced: set[Var], depth: int
+    ) -> bool:
+        """Whether each element's reduction starts where all loops that reduce do, and only there.
 
-        It does not where a loop, as a fused one, drives spatial iterations too.
+        It does not where a loop, as a fused one, drives spatial iterations too, and it starts
+        again in each iteration of a loop inside that drives none.
         """
+        driving = reduced.union(*(free_vars(value) for value in bound.values()))
+        if any(loop.var not in driving for loop in self.loops[depth:]):
+            return False
         zeros: dict[Var, Expr] = {v: const(0, v.dtype) for v in reduced}
         for it in block.iters:
             if it.kind == "reduce":
@@ -130,11 +131,6 @@ class _Lowering:
         init = self.visit(block.init, {**at_start, **zeros}, ())
         nest = _guarded(self.scope.simplify(substitute(predicate, zeros)), init)
         for loop, var in reversed(copies):
-            if not _uses(nest, var):
-                raise CodegenError(
-                    f"block '{block.name}' repeats under loop '{loop.var.name}' between its "
-                    "reduction loops; decompose the reduction or reorder the loops"
-                )
             kept = tuple(a for a in loop.annotations if a[0] in UNROLL_KEYS)
             nest = replace(loop, var=var, body=nest, annotations=kept)
         return nest
@@ -146,9 +142,3 @@ def _merge(own: Annotations, inherited: Annotations) -> Annotations:
 
 def _guarded(predicate: Expr, body: Stmt) -> Stmt:
     return body if predicate == TRUE else If(predicate, body)
-
-
-def _uses(stmt: Stmt, var: Var) -> bool:
-    indices = [i for s in stores(stmt) for i in s.indices]
-    indices += [i for load in loads(stmt) for i in load.indices]
-    return any(var in free_vars(i) for i in indices)

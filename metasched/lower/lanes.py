@@ -48,6 +48,8 @@ class Lanes:
             case Store():
                 index = self.expr(stmt.indices[0])
                 value = self.expr(stmt.value)
+                if not mentions(stmt.indices[0], self.var) and not mentions(stmt.value, self.var):
+                    return stmt
                 if index.dtype.lanes != self.lanes:
                     raise CodegenError(
                         f"vectorised loop '{self.var.name}' writes one element of "

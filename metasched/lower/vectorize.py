@@ -62,9 +62,16 @@ def _can_vectorize(loop: For) -> bool:
                 return False
             case Store() if any(e.dtype.lanes > 1 for e in (*node.indices, node.value)):
                 return False
+            case Store() if not mentions(node.indices[0], loop.var) and _differs(node, loop.var):
+                return False
             case _:
                 pass
     return True
+
+
+def _differs(store: Store, var: Var) -> bool:
+    """Whether a store to one place leaves another value there in each iteration."""
+    return mentions(store.value, var) or any(x.buffer == store.buffer for x in loads(store))
 
 
 def _is_independent(loop: For) -> bool:

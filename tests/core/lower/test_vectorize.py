@@ -4,7 +4,6 @@ from collections.abc import Callable
 
 import pytest
 
-from metasched.errors import CodegenError
 from tests.core.lower.programs import after
 
 Golden = Callable[[str], None]
@@ -113,7 +112,7 @@ def p(a: Buffer((n,), "float32"), b: Buffer((n,), "float32")):
     assert "serial(n)" in after(program, "vectorize")
 
 
-def test_reducing_lanes_into_one_place_is_refused() -> None:
+def test_reducing_lanes_into_one_place_stay_a_loop() -> None:
     program = """
 @program
 def p(a: Buffer((16,), "float32"), b: Buffer((1,), "float32")):
@@ -125,5 +124,50 @@ def p(a: Buffer((16,), "float32"), b: Buffer((1,), "float32")):
             writes(b[v])
             b[v] = b[v] + a[k]
 """
-    with pytest.raises(CodegenError, match="writes one element of 'b' many times"):
-        after(program, "vectorize")
+    assert "for i in serial(16):" in after(program, "vectorize")
+
+
+def test_one_place_with_another_value_in_each_lane_stays_a_loop() -> None:
+    program = """
+@program
+def p(a: Buffer((16,), "float32"), b: Buffer((16,), "float32")):
+    for i in vectorized(16):
+        with block("outer"):
+            v = spatial(16, i)
+            reads(a[v])
+            writes(b[v])
+            t = alloc((), "float32")
+            with block("t"):
+                reads(a[v])
+                writes(t[()])
+                t[()] = a[v] * float32(2.0)
+            with block("b"):
+                reads(t[()])
+                writes(b[v])
+                b[v] = t[()]
+"""
+    assert "for i in serial(16):" in after(program, "vectorize")
+
+
+def test_what_is_the_same_in_all_lanes_is_stored_once() -> None:
+    program = """
+@program
+def p(a: Buffer((4,), "float32"), b: Buffer((4, 16), "float32")):
+    t = alloc((4,), "float32")
+    for r in serial(4):
+        for i in vectorized(16):
+            with block("t"):
+                v = spatial(4, r)
+                reads(a[v])
+                writes(t[v])
+                t[v] = a[v] * float32(2.0)
+            with block("b"):
+                v_r = spatial(4, r)
+                v_i = spatial(16, i)
+                reads(t[v_r])
+                writes(b[v_r, v_i])
+                b[v_r, v_i] = t[v_r] + float32(1.0)
+"""
+    text = after(program, "vectorize")
+    assert "t[0] = a[r] * float32(2.0)" in text
+    assert "b[ramp(r * 16, 1, 16)] = broadcast(t[0] + float32(1.0), 16)" in text
