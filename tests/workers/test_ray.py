@@ -54,6 +54,10 @@ def test_unknown_fleets_are_refused() -> None:
     target = ms.Target("cpu")
     with pytest.raises(UsageError, match="workers 'rays' name no fleet; write 'ray' for"):
         open_workers("rays", [target])
+    with pytest.raises(UsageError, match="have no option 'colour'"):
+        open_workers("ray://head:10001?colour=red", [target])
+    with pytest.raises(UsageError, match="invalid literal for int"):
+        open_workers("ray:auto?priority=high", [target])
 
 
 def test_an_import_of_ray_that_was_too_early_is_told() -> None:

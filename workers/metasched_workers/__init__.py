@@ -18,7 +18,9 @@ def open_workers(spec: str, targets: Sequence[Target]) -> AbstractWorkers:
     """Start Ray on this machine, or join a fleet; the caller closes the workers.
 
     Args:
-        spec: ``"ray"`` for this machine.
+        spec: ``"ray"`` for this machine; ``"ray://HOST:10001"`` for a cluster, by the port of Ray's
+            client server; ``"ray:HOST:6379"`` or ``"ray:auto"`` on a node of a cluster. Behind any
+            of them ``"?priority=1&share=2"``: how the job stands beside others.
         targets: What will be built for and measured on.
 
     Raises:

@@ -9,15 +9,18 @@ from typing import Any, Final, final
 from ray.exceptions import GetTimeoutError, RayError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-from metasched_workers.broker import AbstractCluster, HostLost
+from metasched_workers.broker import AbstractCluster, Broker, HostLost, Membership
 from metasched_workers.host import Host
 from metasched_workers.plan import Place
-from metasched_workers.protocol import Hello, HostSpec, JobInfo
+from metasched_workers.protocol import PROTOCOL, Hello, HostSpec, JobInfo
+from metasched_workers.scratch import claim_folder
 from metasched_workers.session import load_ray
 
 _ray: Final = load_ray()
 
 NAMESPACE: Final = "metasched"
+BROKER: Final = f"metasched-broker-{PROTOCOL[1]}"
+"""The name of the broker's actor; releases that cannot talk to each other have one each."""
 _MOST_CALLS: Final = 64
 """Calls of one host at the same time: each job needs two."""
 
@@ -32,6 +35,7 @@ class HostActor:
     def __init__(self, spec: HostSpec) -> None:
         # Candidates run below this process, and have no business with the cluster.
         os.environ.pop("RAY_AUTH_TOKEN", None)
+        claim_folder()
         self._host = Host(spec)
 
     def hello(self) -> Hello:
@@ -100,3 +104,41 @@ class RayCluster(AbstractCluster):
     def kill(self, handle: Any) -> None:
         """End the actor; its worker processes end when they notice."""
         _ray.kill(handle)
+
+
+class BrokerActor:
+    """The `Broker` of a cluster; Ray starts it anew where it ends, and its hosts with it."""
+
+    def __init__(self) -> None:
+        self._broker = Broker(RayCluster())
+
+    def join(self, info: JobInfo) -> str:
+        """See `Broker.join`."""
+        return self._broker.join(info)
+
+    def beat(self, job_id: str, version: int, timeout_s: float) -> Membership | None:
+        """See `Broker.beat`."""
+        return self._broker.beat(job_id, version, timeout_s)
+
+    def leave(self, job_id: str) -> None:
+        """See `Broker.leave`."""
+        self._broker.leave(job_id)
+
+    def state(self) -> dict[str, Any]:
+        """See `Broker.state`."""
+        return self._broker.state()
+
+
+def find_broker() -> Any:
+    """Return the broker of the cluster, started now where there is none."""
+    options: dict[str, Any] = {
+        "name": BROKER,
+        "namespace": NAMESPACE,
+        "get_if_exists": True,
+        "lifetime": "detached",
+        "num_cpus": 0,
+        "max_restarts": -1,
+        "max_concurrency": _MOST_CALLS,
+    }
+    actor: Any = _ray.remote(BrokerActor)
+    return actor.options(**options).remote()

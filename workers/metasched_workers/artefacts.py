@@ -48,7 +48,7 @@ class Arrivals:
     """The kernels that came from a driver on another machine, as files of this one."""
 
     def __init__(self) -> None:
-        self.folder = Path(tempfile.mkdtemp(prefix="metasched-host-"))
+        self.folder = Path(tempfile.mkdtemp(prefix="metasched-arrivals-"))
         self._files: OrderedDict[str, Path] = OrderedDict()
         self._pins: dict[str, int] = {}
         self._numbers = itertools.count()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from abc import ABC, abstractmethod
 from collections import OrderedDict
@@ -16,10 +17,8 @@ from metasched_workers.broker import Broker, HostLost, Membership, Planner
 from metasched_workers.dispatch import AbstractLink
 from metasched_workers.engines import LOCAL
 from metasched_workers.plan import own_plan
-from metasched_workers.protocol import PROTOCOL, JobInfo
+from metasched_workers.protocol import JobInfo
 
-BROKER: Final = f"metasched-broker-{PROTOCOL[1]}"
-"""The name of the broker's actor; releases that cannot talk to each other have one each."""
 _CALL_S: Final = 30.0
 _SHIPPED: Final = 512
 """Files that stay in the object store; those longest unused leave it."""
@@ -87,6 +86,52 @@ def _lost(error: BaseException) -> HostLost:
 
     text = (str(error).strip() or repr(error)).splitlines()[0]
     return HostLost(text, may_return=isinstance(error, ActorUnavailableError))
+
+
+@final
+class JoinedFleet(AbstractFleet):
+    """A cluster that others started, with a broker that all its jobs share.
+
+    Args:
+        address: See `metasched_workers.session.join`.
+    """
+
+    def __init__(self, address: str) -> None:
+        self._session = session.join(address)
+        from metasched_workers.actors import find_broker
+
+        self._broker = find_broker()
+
+    def join(self, info: JobInfo) -> str:
+        """See `Broker.join`."""
+        return str(self._ask("join", info))
+
+    def beat(self, job_id: str, version: int, timeout_s: float) -> Membership | None:
+        """See `Broker.beat`; also raises `HostLost` while the broker is away."""
+        found: Membership | None = self._ask("beat", job_id, version, timeout_s)
+        return found
+
+    def leave(self, job_id: str) -> None:
+        """See `Broker.leave`; a broker that is away finds out by itself."""
+        with contextlib.suppress(HostLost):
+            self._ask("leave", job_id)
+
+    def state(self) -> dict[str, Any]:
+        """See `Broker.state`."""
+        return dict(self._ask("state"))
+
+    def close(self) -> None:
+        """Disconnect; the cluster goes on."""
+        self._session.close()
+
+    def _ask(self, method: str, *arguments: Any) -> Any:
+        ray = session.load_ray()
+        try:
+            return ray.get(getattr(self._broker, method).remote(*arguments), timeout=_CALL_S)
+        except KeyError:
+            raise
+        except Exception as error:
+            raise _lost(error) from error
 
 
 @final

@@ -6,13 +6,18 @@ import os
 from collections.abc import Sequence
 from importlib.util import find_spec
 from typing import Final
+from urllib.parse import parse_qsl
 
 from metasched.errors import MeasureError, UsageError
 from metasched.measure.workers import Capacity
 from metasched.target import Target
-from metasched_workers.fleet import OwnFleet
-from metasched_workers.ray_workers import RayWorkers
+from metasched_workers.fleet import JoinedFleet, OwnFleet
+from metasched_workers.ray_workers import JobOptions, RayWorkers
 
+_FORMS: Final = (
+    "write 'ray' for this machine, 'ray://HOST:10001', 'ray:HOST:6379' or 'ray:auto' on a node"
+    " of a cluster, with '?priority=1&share=2' behind it if you like"
+)
 _INSTALL: Final = "Ray is not installed; install it with `pip install 'metasched[ray]'`"
 
 
@@ -20,7 +25,36 @@ def open_ray(spec: str, targets: Sequence[Target]) -> RayWorkers:
     """Return the workers that a text names, see `metasched_workers.open_workers`."""
     if find_spec("ray") is None:
         raise MeasureError(_INSTALL)
-    if spec != "ray":
-        raise UsageError(f"workers '{spec}' name no fleet; write 'ray' for this machine")
+    address, options = parse_spec(spec)
     cores = len(os.sched_getaffinity(0))
-    return RayWorkers(lambda: OwnFleet(targets), targets, expected=Capacity(cores, 1))
+    if not address:
+        return RayWorkers(
+            lambda: OwnFleet(targets), targets, options=options, expected=Capacity(cores, 1)
+        )
+    return RayWorkers(lambda: JoinedFleet(address), targets, options=options)
+
+
+def parse_spec(spec: str) -> tuple[str, JobOptions]:
+    """Return the address of a fleet, empty for this machine, and how the job stands on it.
+
+    Raises:
+        UsageError: the text is no fleet, or has an option that there is not.
+
+    >>> parse_spec("ray://head:10001?priority=2")[0]
+    'ray://head:10001'
+    >>> parse_spec("ray:10.0.0.5:6379")[0], parse_spec("ray:auto")[0], parse_spec("ray")[0]
+    ('10.0.0.5:6379', 'auto', '')
+    """
+    place, _, query = spec.partition("?")
+    scheme, colon, rest = place.partition(":")
+    if scheme != "ray" or (colon and not rest.strip("/")):
+        raise UsageError(f"workers '{spec}' name no fleet; {_FORMS}")
+    address = place if rest.startswith("//") else rest
+    given = dict(parse_qsl(query, keep_blank_values=True))
+    try:
+        options = JobOptions(int(given.pop("priority", "0")), float(given.pop("share", "1")))
+    except ValueError as error:
+        raise UsageError(f"workers '{spec}': {error}; {_FORMS}") from error
+    if given:
+        raise UsageError(f"workers '{spec}' have no option '{next(iter(given))}'; {_FORMS}")
+    return address, options

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 import uuid
 import weakref
 from collections.abc import Callable, Sequence
@@ -14,11 +15,13 @@ from metasched.measure.records import AnyResult, AnyRun, BuildRequest
 from metasched.measure.workers import AbstractWorkers, Capacity
 from metasched.target import Target
 from metasched_workers.artefacts import Store
+from metasched_workers.broker import HostLost
 from metasched_workers.dispatch import AbstractLink, DispatchConfig, Dispatcher
 from metasched_workers.fleet import AbstractFleet, RayLink
 from metasched_workers.protocol import JobInfo, this_machine
 
 _BEAT_S: Final = 1.0
+_BROKER_AWAY_S: Final = 60.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,6 +161,8 @@ class _Member:
             return
         try:
             self._stay(self._fleet)
+        except MeasureError as error:
+            self._dispatcher.fail(error)
         except Exception as error:
             text = f"the fleet is gone: {type(error).__name__}: {error}"
             self._dispatcher.fail(MeasureError(text))
@@ -165,19 +170,25 @@ class _Member:
             self._fleet.close()
 
     def _stay(self, fleet: AbstractFleet) -> None:
-        version = 0
-        is_member = False
+        """Join, and join again where the broker was started anew: its hosts are others then."""
+        heard_s = time.monotonic()
         while not self._closing.is_set():
-            if not is_member:
+            try:
                 if reason := fleet.join(self._info):
                     raise MeasureError(reason)
-                is_member = True
-            try:
-                found = fleet.beat(self._info.job_id, version, _BEAT_S)
+                heard_s = time.monotonic()
+                self._beat(fleet)
             except KeyError:
-                # The broker was started anew: its hosts are others, and its versions too.
-                is_member, version = False, 0
                 continue
+            except HostLost as error:
+                if time.monotonic() - heard_s > _BROKER_AWAY_S:
+                    raise MeasureError(f"the fleet does not answer: {error}") from error
+                self._closing.wait(_BEAT_S)
+
+    def _beat(self, fleet: AbstractFleet) -> None:
+        version = 0
+        while not self._closing.is_set():
+            found = fleet.beat(self._info.job_id, version, _BEAT_S)
             if found is not None:
                 version = found.version
                 self._dispatcher.set_members(found)

@@ -42,14 +42,17 @@ class Session:
     Attributes:
         folder: Where Ray and its processes keep files; empty where they are not this session's.
         broom: Removes the folder when this process ends before the session is closed.
+        is_borrowed: Whether the connection is the caller's own and stays.
     """
 
     folder: str
     broom: subprocess.Popen[bytes] | None
+    is_borrowed: bool = False
 
     def close(self) -> None:
         """Disconnect; end Ray where it was started for this session."""
-        load_ray().shutdown()
+        if not self.is_borrowed:
+            load_ray().shutdown()
         if self.broom is not None:
             shutil.rmtree(self.folder, ignore_errors=True)
             self.broom.kill()
@@ -92,13 +95,15 @@ def join(address: str) -> Session:
 
     Args:
         address: ``"ray://HOST:PORT"`` for the port of Ray's client server, from anywhere; or
-            ``"HOST:PORT"``, the address of the cluster, on one of its nodes.
+            ``"HOST:PORT"``, the address of the cluster, or ``"auto"``, on one of its nodes. Where
+            this process is connected already, that is used.
 
     Raises:
         MeasureError: Ray is not installed, or the fleet does not answer.
     """
     _settings(_QUIET)
-    load_ray()
+    if load_ray().is_initialized():
+        return Session("", None, is_borrowed=True)
     return _connect("", address=address)
 
 
