@@ -9,7 +9,6 @@ import tempfile
 from pathlib import Path
 
 import pytest
-
 from metasched_workers.scratch import claim_folder
 
 
