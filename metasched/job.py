@@ -19,6 +19,7 @@ from typing import Final
 
 from metasched.build import BUILD_CANDIDATE, BUILD_REFERENCE
 from metasched.build import Candidate as BuildPayload
+from metasched.callbacks import AbstractMeasureCallback, Measurement, make_callbacks
 from metasched.database import AbstractDatabase, JobStatus, TuningRecord
 from metasched.database.evidence import evidence_of
 from metasched.database.records import Scalar
@@ -38,15 +39,12 @@ from metasched.measure.records import (
 )
 from metasched.measure.workers import AbstractWorkers
 from metasched.search.budget import AbstractTaskScheduler
-from metasched.search.records import Candidate, Outcome, Result
+from metasched.search.records import Candidate, Outcome
 from metasched.task import Progress, Task
 
 _BATCH: Final = 16
 _MOST_ASKED: Final = 64
-_FINALISTS: Final = 4
 _FINAL_ROUNDS: Final = 15
-_CLOSE: Final = 1.15
-"""Candidates within this factor of the best are measured again in the final."""
 _MOST_LATE: Final = 4096
 """Records to which samples that come late can still be added."""
 _BARREN: Final = 128
@@ -76,6 +74,7 @@ class Job:
         config: how candidates are measured.
         scheduler: chooses the program whose turn it is.
         observe: called with a snapshot after each event.
+        callbacks: are told of the results; see `metasched.callbacks`.
     """
 
     def __init__(
@@ -91,6 +90,7 @@ class Job:
         config: MeasureConfig,
         scheduler: AbstractTaskScheduler,
         observe: Callable[[Progress], None],
+        callbacks: Sequence[str | AbstractMeasureCallback] = (),
     ) -> None:
         self.tasks = tuple(tasks)
         self.phases: defaultdict[str, float] = defaultdict(float)
@@ -109,10 +109,11 @@ class Job:
         self._by_target: defaultdict[str, list[int]] = defaultdict(list)
         for number, task in enumerate(self.tasks):
             self._by_target[task.target.key()].append(number)
-        self._late: OrderedDict[int, TuningRecord] = OrderedDict()
+        self._late: OrderedDict[int, tuple[Task, TuningRecord]] = OrderedDict()
         self._building: dict[int, _Pending] = {}
         self._running: dict[int, _Pending] = {}
-        self._unwritten: list[TuningRecord] = []
+        self._callbacks = make_callbacks(callbacks)
+        self._results: list[Measurement] = []
 
     # -- the loop ------------------------------------------------------------------------------
 
@@ -126,6 +127,8 @@ class Job:
             MeasureError: the unscheduled program itself cannot be built or run.
         """
         status = JobStatus.FAILED
+        for callback in self._callbacks:
+            callback.start(self._database, self.tasks)
         try:
             self._prepare()
             while self._active():
@@ -138,8 +141,10 @@ class Job:
             status = JobStatus.INTERRUPTED
             raise
         finally:
-            self._write()
-            self._database.end_job(self._job_id, status)
+            try:
+                self._report()
+            finally:
+                self._finish(status)
 
     def _prepare(self) -> None:
         """Build each program plainly, as what results are compared with, and by default."""
@@ -256,7 +261,7 @@ class Job:
             elif isinstance(result, RunResult):
                 self._ran(pending, result)
             touched[id(pending.task)] = pending.task
-        self._write()
+        self._report()
         for task in touched.values():
             self._observe(self.progress(task))
 
@@ -281,11 +286,11 @@ class Job:
         if task.hashes & same:
             # Another candidate came to the same program or source; one measurement serves both.
             task.duplicates += 1
-            self._tell(pending, Outcome.DUPLICATE)
+            self._note(pending, Outcome.DUPLICATE)
             self._count_barren(task, "they came to programs that were measured before")
             return
         if self._left() + len(self._building) < 1:
-            self._tell(pending, Outcome.LOST)
+            self._note(pending, Outcome.LOST)
             return
         task.hashes |= same
         self._measure(task, pending.candidate, output.artefact, result)
@@ -315,8 +320,7 @@ class Job:
         task.trials += 1
         task.barren = 0
         record = self._record(pending, Status.OK, "", build, result)
-        self._unwritten.append(record)
-        self._remember(result, record)
+        self._remember(task, result, record)
         task.measured[build.output.program_hash] = record
         task.artefacts[build.output.program_hash] = build.output.artefact
         if pending.candidate is None:
@@ -324,19 +328,20 @@ class Job:
         if task.best_s is None or time_s < task.best_s:
             task.best_s = time_s
             task.curve.append((task.trials, time_s))
-        self._tell(pending, Outcome.OK, time_s)
+        self._note(pending, Outcome.OK, record, build.output.artefact)
 
-    def _remember(self, result: RunResult, record: TuningRecord) -> None:
+    def _remember(self, task: Task, result: RunResult, record: TuningRecord) -> None:
         """Keep the latest records at hand, in case a worker given up has samples of them too."""
-        self._late[result.candidate_id] = record
+        self._late[result.candidate_id] = (task, record)
         while len(self._late) > _MOST_LATE:
             self._late.popitem(last=False)
 
     def _came_late(self, result: RunResult) -> None:
         """Add the samples of a worker given up to the record; they count for no trial."""
-        record = self._late.get(result.candidate_id)
-        if record is not None and result.samples_s:
-            self._unwritten.append(replace(record, samples_s=result.samples_s))
+        late = self._late.get(result.candidate_id)
+        if late is not None and result.samples_s:
+            record = replace(late[1], samples_s=result.samples_s)
+            self._results.append(Measurement(late[0], record, None, Outcome.OK))
 
     def _failed(
         self,
@@ -357,15 +362,23 @@ class Job:
         if status is Status.LOST and build.output is not None:
             # Nothing is known of it, so it may be measured when it is proposed again.
             task.hashes -= {build.output.program_hash, build.output.artefact.source_hash}
-        self._unwritten.append(self._record(pending, status, message, build, run))
-        self._tell(pending, Outcome.LOST if status is Status.LOST else Outcome.FAILED)
+        outcome = Outcome.LOST if status is Status.LOST else Outcome.FAILED
+        artefact = None if build.output is None else build.output.artefact
+        self._note(pending, outcome, self._record(pending, status, message, build, run), artefact)
 
-    def _tell(self, pending: _Pending, outcome: Outcome, time_s: float | None = None) -> None:
+    def _note(
+        self,
+        pending: _Pending,
+        outcome: Outcome,
+        record: TuningRecord | None = None,
+        artefact: Artefact | None = None,
+    ) -> None:
+        """Keep a result for the callbacks, and tell the scheduler when a batch is over."""
         task = pending.task
-        if pending.candidate is None:
+        self._results.append(Measurement(task, record, pending.candidate, outcome, artefact))
+        if pending.candidate is None or outcome is Outcome.DUPLICATE:
             return
-        task.tuner.tell([Result(pending.candidate.id, outcome, time_s)])
-        if outcome is not Outcome.DUPLICATE and (task.trials - task.resumed) % _BATCH == 0:
+        if (task.trials - task.resumed) % _BATCH == 0:
             self._scheduler.report(self.tasks.index(task), task.best_s)
 
     def _count_barren(self, task: Task, reason: str) -> None:
@@ -416,20 +429,26 @@ class Job:
             job_id=self._job_id,
         )
 
-    def _write(self) -> None:
-        if self._unwritten:
-            self._database.put_many(tuple(self._unwritten))
-            self._unwritten.clear()
+    def _report(self) -> None:
+        """Hand the results to the callbacks, each result once."""
+        results, self._results = self._results, []
+        if results:
+            for callback in self._callbacks:
+                callback.measured(results)
+
+    def _finish(self, status: JobStatus) -> None:
+        try:
+            for callback in self._callbacks:
+                callback.finish()
+        finally:
+            self._database.end_job(self._job_id, status)
 
     # -- the final -----------------------------------------------------------------------------
 
     def _final(self) -> None:
         """Measure the best few of each program again, in turns, so that drift picks no winner."""
         for task in self.tasks:
-            ranked = sorted(task.measured.values(), key=lambda r: r.time_s or float("inf"))
-            close = [
-                r for r in ranked[:_FINALISTS] if (r.time_s or 0.0) <= _CLOSE * (task.best_s or 0.0)
-            ]
+            close = task.finalists()
             if len(close) < 2:
                 continue
             number = next(_IDS)
@@ -446,10 +465,11 @@ class Job:
                 task.reasons[f"final: {result.message}"] += 1
                 continue
             for record, samples in zip(close, result.samples_s, strict=True):
-                self._unwritten.append(replace(record, samples_s=samples))
-                task.measured[record.program_hash] = replace(record, samples_s=samples)
+                again = replace(record, samples_s=samples)
+                self._results.append(Measurement(task, again, None, Outcome.OK))
+                task.measured[record.program_hash] = again
             task.best_s = min(median(samples) for samples in result.samples_s)
-        self._write()
+        self._report()
 
     def _wait_compare(self, wanted: int) -> CompareResult:
         while True:

@@ -6,9 +6,11 @@ database holds and turns it into a result.
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Final
 
 from metasched.database import TuningRecord, Workload
 from metasched.ir.stmt import Program
@@ -16,6 +18,10 @@ from metasched.measure.records import Artefact
 from metasched.search.tuner import Tuner
 from metasched.space.program_space import ProgramSpace
 from metasched.target import Target
+
+_FINALISTS: Final = 4
+_CLOSE: Final = 1.15
+"""Candidates within this factor of the best are measured again in the final."""
 
 
 @dataclass(slots=True)
@@ -67,6 +73,12 @@ class Task:
     measured: dict[str, TuningRecord] = field(default_factory=dict[str, TuningRecord])
     barren: int = 0
     duplicates: int = 0
+
+    def finalists(self) -> list[TuningRecord]:
+        """The best records of this job that are close to each other, best first."""
+        ranked = sorted(self.measured.values(), key=lambda record: record.time_s or math.inf)
+        limit = _CLOSE * (self.best_s or 0.0)
+        return [record for record in ranked[:_FINALISTS] if (record.time_s or 0.0) <= limit]
 
     @property
     def fresh_share(self) -> float:

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 from metasched.analysis.flops import flops
+from metasched.callbacks import AbstractMeasureCallback, make_callbacks
 from metasched.compiling import Kernel
 from metasched.cost.evaluation import layout_of
 from metasched.cost.machine import AnyMachine, machine_of
@@ -24,7 +25,7 @@ from metasched.learning import model_features, task_name
 from metasched.measure.open import find_workers, open_workers
 from metasched.measure.records import MeasureConfig, Status
 from metasched.measure.workers import AbstractWorkers
-from metasched.search.budget import GradientScheduler
+from metasched.search.budget import TASK_SCHEDULERS, SchedulerFactory
 from metasched.search.records import Known
 from metasched.search.strategies import STRATEGIES, StrategySettings
 from metasched.search.structure_set import StructureSet
@@ -96,6 +97,8 @@ def tune(
     seed: int = 0,
     space: Space | None = None,
     strategy: str = "evolutionary",
+    scheduler: str | SchedulerFactory = "gradient",
+    callbacks: Sequence[str | AbstractMeasureCallback] = (),
     model: str | AbstractCostModel = "boosted_trees",
     warm_start: bool = True,
     workers: str | AbstractWorkers = "local",
@@ -117,6 +120,9 @@ def tune(
         seed: seed of the search and of the inputs.
         space: the search space; the default of the target when None.
         strategy: name of the search strategy.
+        scheduler: how several programs share the budget: "gradient" (where most is to be gained),
+            "round_robin", or a function from the weights to a task scheduler.
+        callbacks: are told of every result, by name or made; see `metasched.callbacks`.
         model: name of the cost model, or a model.
         warm_start: start a model that is given by name from what earlier jobs on this database and
             target taught it. What this job teaches it is kept in any case.
@@ -141,6 +147,8 @@ def tune(
     programs = _programs(program)
     goals = _goals(target)
     _check_names(strategy, model, workers)
+    schedule = TASK_SCHEDULERS[scheduler] if isinstance(scheduler, str) else scheduler
+    make_callbacks(callbacks)  # refuses wrong ones before anything is started
     setups = [
         _Setup(
             goal, space or Space.default(goal.kind), machine_of(goal),
@@ -163,7 +171,8 @@ def tune(
                     tasks, pool, opened, job_id=opened.start_job(settings).id,
                     trials=trials, seconds=seconds,
                     seed=seed, config=measure or MeasureConfig(), observe=observe,
-                    scheduler=GradientScheduler([task.weight for task in tasks]),
+                    scheduler=schedule([task.weight for task in tasks]),
+                    callbacks=callbacks,
                 )  # fmt: skip
                 try:
                     job.run()
