@@ -47,11 +47,15 @@ _BUILD_STATUS: Mapping[Ending, Status] = {
     Ending.RAISED: Status.BUILD_ERROR,
     Ending.TIMED_OUT: Status.BUILD_TIMEOUT,
     Ending.DIED: Status.LOST,
+    Ending.KILLED: Status.LOST,
+    Ending.OVERGREW: Status.BUILD_ERROR,
 }
 _RUN_STATUS: Mapping[Ending, Status] = {
     Ending.RAISED: Status.RUN_ERROR,
     Ending.TIMED_OUT: Status.RUN_TIMEOUT,
     Ending.DIED: Status.RUN_ERROR,
+    Ending.KILLED: Status.LOST,
+    Ending.OVERGREW: Status.RUN_ERROR,
 }
 
 
@@ -91,6 +95,8 @@ class LocalWorkers(AbstractWorkers):
         builders: Number of builder processes; one for each core by default.
         runners: Number of runner processes: 1, or 0 where nothing is measured.
         config: Its `build_timeout_s` is the deadline of builds.
+        limit_bytes: Memory that a candidate may take with all it starts; half of that of this
+            machine when 0.
 
     Raises:
         UsageError: no builder is allowed.
@@ -104,6 +110,7 @@ class LocalWorkers(AbstractWorkers):
         builders: int | None = None,
         runners: int = 1,
         config: MeasureConfig | None = None,
+        limit_bytes: int = 0,
     ) -> None:
         goal = target or Target("cpu")
         check_device(goal)
@@ -112,6 +119,7 @@ class LocalWorkers(AbstractWorkers):
         self._capacity = Capacity(cores if builders is None else builders, runners)
         _check_numbers(self._capacity)
         self._build_timeout_s = (config or MeasureConfig()).build_timeout_s
+        self._limit_bytes = limit_bytes
         self._pending = 0
         self._scratch = tempfile.mkdtemp(prefix="metasched-")
         pools = self._pools(cores, runner_factory(goal))
@@ -164,8 +172,12 @@ class LocalWorkers(AbstractWorkers):
         environment = runner_environment(cores)
         run = WorkerSpec(runner, self._scratch, _RUNNER_NICE, environment)
         return (
-            PoolConfig(build, self._capacity.builders, _BUILDS_PER_PROCESS),
-            PoolConfig(run, self._capacity.runners, _RUNS_PER_PROCESS),
+            PoolConfig(
+                build, self._capacity.builders, _BUILDS_PER_PROCESS, limit_bytes=self._limit_bytes
+            ),
+            PoolConfig(
+                run, self._capacity.runners, _RUNS_PER_PROCESS, limit_bytes=self._limit_bytes
+            ),
         )
 
     def _run_timeout_s(self, request: AnyRun) -> float:

@@ -16,19 +16,28 @@ from typing import Any
 
 from metasched.errors import MeasureError
 from metasched.measure.process import WorkerProcess, WorkerSpec
+from metasched.measure.weight import default_limit_bytes, excess
 from metasched.measure.worker import Reply
 
 _STARTUP_TIMEOUT_S = 60.0
 _STARTUP_ATTEMPTS = 3
+_WEIGH_S = 0.2
+"""Seconds between two looks at what a busy worker takes."""
 
 
 class Ending(StrEnum):
-    """How a request ended in its worker."""
+    """How a request ended in its worker.
+
+    A worker overgrew when it took more memory or processes than it may, and was killed when
+    somebody else ended it: an operator, or the system for want of memory.
+    """
 
     ANSWERED = "answered"
     RAISED = "raised"
     TIMED_OUT = "timed out"
     DIED = "died"
+    OVERGREW = "overgrew"
+    KILLED = "killed"
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,12 +79,15 @@ class PoolConfig:
         size: Number of workers.
         requests: Requests that a worker serves at most.
         rss_bytes: Resident memory above which a worker is replaced after a request.
+        limit_bytes: What it may take during a request, with all that it started; half of the
+            machine's memory when 0.
     """
 
     spec: WorkerSpec
     size: int
     requests: int = 500
     rss_bytes: int = 4 << 30
+    limit_bytes: int = 0
 
 
 class Pool:
@@ -134,7 +146,7 @@ class Pool:
         """Return the monotonic time at which `step` has to be called at the latest."""
         if self._paused_at is not None:
             return float("inf")
-        return min((slot.deadline for slot in self._slots), default=float("inf"))
+        return min((slot.next_look for slot in self._slots), default=float("inf"))
 
     def pause(self) -> None:
         """Stop all workers with what they started; the time does not count for deadlines."""
@@ -169,6 +181,10 @@ class _Slot:
         self._open()
 
     @property
+    def next_look(self) -> float:
+        return min(self.deadline, self._weighed_at) if self.job else self.deadline
+
+    @property
     def is_idle(self) -> bool:
         return self._is_ready and self.job is None
 
@@ -177,6 +193,7 @@ class _Slot:
         self.job = job
         self._begun = time.monotonic()
         self.deadline = self._begun + job.timeout_s
+        self._weighed_at = self._begun + _WEIGH_S
         self.process.send(job.request)
 
     def shift(self, paused_s: float) -> None:
@@ -188,13 +205,27 @@ class _Slot:
         if self.process.connection.poll():
             return self._receive()
         if time.monotonic() < self.deadline:
-            return None
+            return self._weigh()
         if not self._is_ready:
             self._restart_failed_start(f"not ready after {_STARTUP_TIMEOUT_S:g} s")
             return None
         assert self.job is not None
         message = f"no answer in {self.job.timeout_s:g} s{self.process.log_tail()}"
         outcome = self._outcome(Ending.TIMED_OUT, message=message)
+        self._reopen()
+        return outcome
+
+    def _weigh(self) -> Outcome | None:
+        """End a worker that takes too much, before the machine has none left."""
+        now = time.monotonic()
+        if self.job is None or now < self._weighed_at:
+            return None
+        self._weighed_at = now + _WEIGH_S
+        limit_bytes = self._config.limit_bytes or default_limit_bytes()
+        problem = excess(self.process.pid, limit_bytes)
+        if not problem:
+            return None
+        outcome = self._outcome(Ending.OVERGREW, message=f"{problem}{self.process.log_tail()}")
         self._reopen()
         return outcome
 
@@ -205,6 +236,7 @@ class _Slot:
         self._served = 0
         self._begun = time.monotonic()
         self.deadline = self._begun + _STARTUP_TIMEOUT_S
+        self._weighed_at = self.deadline
 
     def _reopen(self) -> None:
         self.process.kill()
@@ -240,7 +272,8 @@ class _Slot:
         if not self._is_ready:
             self._restart_failed_start(cause)
             return None
-        outcome = self._outcome(Ending.DIED, message=cause) if self.job else None
+        ending = Ending.KILLED if self.process.was_killed else Ending.DIED
+        outcome = self._outcome(ending, message=cause) if self.job else None
         self._reopen()
         return outcome
 

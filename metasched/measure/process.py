@@ -25,6 +25,7 @@ _COMMAND = "from metasched.measure.worker import main; main()"
 _TAIL_BYTES = 2000
 _TAIL_LINES = 4
 _EXIT_WAIT_S = 5.0
+_KILL_ROUNDS = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,6 +118,11 @@ class WorkerProcess:
         ended = f"killed by {signal.Signals(-code).name}" if code < 0 else f"exited with {code}"
         return f"{ended}{self.log_tail()}"
 
+    @property
+    def was_killed(self) -> bool:
+        """Whether it ended by SIGKILL, which no crash sends."""
+        return self._process.poll() == -signal.SIGKILL
+
     def log_tail(self) -> str:
         """Return ``"; it printed: ..."`` with the end of its output, or an empty text."""
         try:
@@ -145,12 +151,14 @@ def kill_tree(pid: int) -> None:
     """
     if pid != os.getpid():
         _kill(pid, signal.SIGSTOP)
-    for _ in range(4):
+    for _ in range(_KILL_ROUNDS):
         members = _tree(pid)
         if not members:
             break
-        for member in members:
-            _kill(member, signal.SIGKILL)
+        # Stopped first: what forks without end would otherwise be ahead of the killer.
+        for number in (signal.SIGSTOP, signal.SIGKILL):
+            for member in members:
+                _kill(member, number)
     _kill(pid, signal.SIGKILL)
 
 

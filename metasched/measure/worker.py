@@ -29,6 +29,8 @@ from metasched.measure.process import WorkerSpec, kill_tree
 
 _PR_SET_PDEATHSIG = 1
 _PARENT_CHECK_MS = 2000
+_MOST_FILE_BYTES = 8 << 30
+"""Of one file: a candidate that writes without end does not fill the disk."""
 _ORPHANED_WITHIN_S = 2.0
 
 
@@ -92,6 +94,7 @@ def describe_error(error: BaseException) -> str:
 def _prepare(spec: WorkerSpec, parent: int, connection: int) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    resource.setrlimit(resource.RLIMIT_FSIZE, (_MOST_FILE_BYTES, _MOST_FILE_BYTES))
     with contextlib.suppress(PermissionError):
         os.nice(spec.nice)
     if sys.platform == "linux":

@@ -40,7 +40,12 @@ SIMULATED: Final = "metasched_workers.engines:simulated"
 def local(spec: HostSpec) -> AbstractWorkers:
     """Isolated processes of this machine."""
     target = parse_target(spec.targets[0] if spec.targets else "cpu")
-    return LocalWorkers(target, builders=spec.builders, runners=spec.runners)
+    return LocalWorkers(
+        target,
+        builders=spec.builders,
+        runners=spec.runners,
+        limit_bytes=spec.limit_bytes,
+    )
 
 
 def simulated(spec: HostSpec) -> AbstractWorkers:

@@ -23,6 +23,13 @@ def make_handler(scratch: str) -> Callable[[Any], Any]:
             time.sleep(value)
         if name == "hoard":
             hoard.append(bytearray(os.urandom(1 << 20) * value))
+        if name == "grow":
+            while True:
+                hoard.append(bytearray(os.urandom(1 << 20) * 16))
+                time.sleep(0.01)
+        if name == "spawn":
+            while True:
+                subprocess.Popen(["sleep", "600"], start_new_session=True)
         if name == "tick":
             code = "import sys, time\nwhile 1: open(sys.argv[1], 'a').write('.'); time.sleep(.005)"
             subprocess.Popen([sys.executable, "-c", code, value], process_group=0).wait()

@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import os
+import signal
+import subprocess
 import time
 from collections.abc import Callable, Iterator
 from multiprocessing.connection import wait
@@ -11,6 +14,7 @@ import pytest
 from metasched.errors import MeasureError
 from metasched.measure.pool import Ending, Outcome, Pool, PoolConfig
 from metasched.measure.process import WorkerSpec
+from metasched.measure.weight import weigh
 
 MakePool = Callable[..., Pool]
 
@@ -122,3 +126,36 @@ def test_workers_that_cannot_start_are_given_up(make_pool: MakePool) -> None:
     pool = make_pool(factory="fail_to_start")
     with pytest.raises(MeasureError, match=r"do not start: exited with 1; .*no device here"):
         ask(pool, "echo")
+
+
+def test_a_request_that_takes_memory_without_end_is_ended(make_pool: MakePool) -> None:
+    pool = make_pool(limit_bytes=256 << 20)
+    outcome = ask(pool, "grow")
+    assert outcome.ending == Ending.OVERGREW
+    assert "of memory with all it started, 256 MiB are allowed" in outcome.message
+    assert ask(pool, "echo").ending == Ending.ANSWERED
+
+
+def test_a_request_that_starts_processes_without_end_is_ended_with_them(
+    make_pool: MakePool,
+) -> None:
+    pool = make_pool()
+    pid = ask(pool, "echo").value[1]
+    outcome = ask(pool, "spawn")
+    assert (outcome.ending, outcome.message) == (
+        Ending.OVERGREW,
+        "started more than 256 processes",
+    )
+    assert weigh(pid).processes == 0
+    running = subprocess.run(["ps", "-eo", "ppid,args"], capture_output=True, text=True, check=True)
+    assert not [line for line in running.stdout.splitlines() if line.split()[0] == str(pid)]
+
+
+def test_an_end_from_outside_is_told_from_a_crash(make_pool: MakePool) -> None:
+    pool = make_pool()
+    pid = ask(pool, "echo").value[1]
+    pool.submit(("sleep", 60.0), 20.0)
+    pool.start()
+    os.kill(pid, signal.SIGKILL)
+    (outcome,) = serve(pool)
+    assert outcome.ending == Ending.KILLED
