@@ -113,4 +113,5 @@ CUDA: Final = GpuDialect(
     literal=lambda kind, lanes: f"{kind}{{{{{', '.join(lanes)}}}}}",
     lane=lambda name, lane: f"{name}.v[{lane}]",
     wide="long long",
+    aligned="__align__(16) ",
 )

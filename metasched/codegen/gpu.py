@@ -14,7 +14,6 @@ from metasched.codegen.cuda import CUDA
 from metasched.codegen.gpu_dialect import GpuDialect
 from metasched.codegen.gpu_source import GpuSource, KernelLaunch
 from metasched.codegen.opencl import opencl
-from metasched.errors import CodegenError
 from metasched.ir.dtype import INT64, DType
 from metasched.ir.expr import (
     Broadcast,
@@ -28,9 +27,10 @@ from metasched.ir.expr import (
     Var,
     int_value,
 )
+from metasched.ir.procedure import PROCEDURES, Procedure
 from metasched.ir.simplify import Simplifier
 from metasched.ir.stmt import For, Invoke, Stmt, Store
-from metasched.ir.walk import loads, stmt_exprs, stores, walk, walk_expr
+from metasched.ir.walk import loads, stmt_exprs, walk, walk_expr, written_buffers
 from metasched.lower.affine import has_load
 from metasched.lower.gpu.combine import SHUFFLE, WARP
 from metasched.lower.gpu.kernel import BARRIER, PRIVATE, Axis, GpuLowered, Kernel
@@ -53,10 +53,14 @@ def emit_gpu(lowered: GpuLowered, target: Machine) -> GpuSource:
     dialect = CUDA if target.kind == "cuda" else opencl(half="cl_khr_fp16" in target.features)
     printer = GpuPrinter(dialect, lowered)
     launches = tuple(printer.kernel(kernel) for kernel in lowered.kernels)
+    procedures = [PROCEDURES[name] for name in sorted(printer.procedures)]
+    functions = [printer.function(procedure) for procedure in procedures]
     types = frozenset(str(d.scalar) for d in printer.scalars)
+    includes = sorted({f"#include <{header}>" for p in procedures for header in p.includes})
     text = [
-        *dialect.header(types),
+        *dict.fromkeys((*dialect.header(types), *includes)),
         *dialect.prelude(printer.vector_types, printer.helpers),
+        *functions,
         *printer.lines,
         "",
     ]
@@ -72,6 +76,7 @@ class GpuPrinter(CFamilyPrinter):
         self.gpu = gpu
         self.buffers = (*lowered.params, *lowered.temporaries)
         self.scalars: dict[DType, None] = {}
+        self.procedures: dict[str, None] = {}
         self._bounds = Simplifier(lowered.ranges)
         self._written: frozenset[Buffer] = frozenset()
         self._index = "int"
@@ -83,7 +88,7 @@ class GpuPrinter(CFamilyPrinter):
         """Print a kernel and say how to launch it."""
         entry = "metasched_" + self.name(kernel.name)
         self._threads = kernel.threads
-        self._written = frozenset(s.buffer for s in stores(kernel.body))
+        self._written = frozenset(written_buffers(kernel.body))
         self._index = "int" if _fits_32_bits(kernel, self._bounds) else self.gpu.wide
         used = self._written | {x.buffer for x in loads(kernel.body)}
         numbers = tuple(n for n, b in enumerate(self.buffers) if b in used)
@@ -96,6 +101,19 @@ class GpuPrinter(CFamilyPrinter):
             dynamic = self.declare_shared(kernel.shared)
             self.stmt(kernel.body)
         return KernelLaunch(entry, (gx, gy, gz), block, dynamic, numbers)
+
+    def function(self, procedure: Procedure) -> str:
+        """The definition of a procedure."""
+        params: list[str] = []
+        for name, param in procedure.params:
+            const = "" if name.startswith("o") else "const "
+            params.append(f"{const}{self.type(param.dtype)} *{name}")
+        params += [
+            f"{self._index} ld_{name}" for name, param in procedure.params if param.has_stride
+        ]
+        head = f"{self.gpu.function} void ms_p_{procedure.name}({', '.join(params)})"
+        lines = procedure.text[self.gpu.language].strip().splitlines()
+        return "\n".join((f"{head} {{", *(f"  {line}" for line in lines), "}"))
 
     def param(self, buffer: Buffer) -> str:
         """A pointer parameter."""
@@ -146,10 +164,20 @@ class GpuPrinter(CFamilyPrinter):
 
     def invoke(self, stmt: Invoke) -> None:
         """Print a call for its effects."""
-        if stmt.fn != BARRIER:
-            raise CodegenError(f"procedure '{stmt.fn}' has no {self.dialect.name}")
         self.declare_pending()
-        self.line(self.gpu.barrier)
+        if stmt.fn == BARRIER:
+            self.line(self.gpu.barrier)
+            return
+        self.procedures[stmt.fn] = None
+        places = len(PROCEDURES[stmt.fn].params) - len(stmt.outputs)
+        texts = [self.address(place) for place in (*stmt.outputs, *stmt.args[:places])]
+        texts += [self.expr(stride) for stride in stmt.args[places:]]
+        self.line(f"ms_p_{stmt.fn}({', '.join(texts)});")
+
+    def address(self, place: Expr) -> str:
+        """The address of the first element of a tile."""
+        assert isinstance(place, Load)
+        return f"&{self.element(place.buffer, place.indices[0])}"
 
     def loop(self, loop: For) -> None:
         """Print a loop."""
@@ -166,7 +194,8 @@ class GpuPrinter(CFamilyPrinter):
             super().alloc(buffer)
             return
         size = int_value(buffer.shape[0])
-        self.line(f"{self.type(buffer.dtype)} {self.name(buffer.name)}[{size}];")
+        aligned = self.gpu.aligned if buffer.dtype.bytes < 4 else ""
+        self.line(f"{aligned}{self.type(buffer.dtype)} {self.name(buffer.name)}[{size}];")
 
     def store(self, store: Store) -> None:
         """Print an assignment; what is no aligned vector is stored lane by lane."""

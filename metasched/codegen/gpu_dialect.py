@@ -51,6 +51,7 @@ class GpuDialect:
         literal: a vector of given lanes.
         lane: one lane of a vector variable.
         wide: the type of indices that need 64 bits.
+        aligned: what makes an array of small elements begin at a whole vector.
     """
 
     language: Language
@@ -70,6 +71,7 @@ class GpuDialect:
     literal: Callable[[str, list[str]], str]
     lane: Callable[[str, int], str]
     wide: str
+    aligned: str
 
     def helper(self, fn: str, dtype: DType) -> str:
         """The definition of a helper function on scalars.

@@ -111,4 +111,5 @@ def opencl(*, half: bool) -> GpuDialect:
         literal=lambda kind, lanes: f"({kind})({', '.join(lanes)})",
         lane=lambda name, lane: f"{name}.s{lane:x}",
         wide="long",
+        aligned="",
     )

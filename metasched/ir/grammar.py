@@ -68,7 +68,7 @@ LOWERED: Final = """\
 def lowered(a: Buffer((8,), "float32"), b: Buffer((8,), "float32"), q: Buffer((16,), "int8")):
     acc = declare((1,), "float32x4", scope="register")
     for i in serial(2):
-        invoke("barrier")
+        invoke("barrier", [])
         acc[0] = a[ramp(i * 4, 1, 4)] * broadcast(a[0], 4)
         if i == 0:
             b[ramp(0, 1, 4)] = acc[0]

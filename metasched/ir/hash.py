@@ -167,8 +167,8 @@ class _Encoder:
                 self.stmt(stmt.then)
                 self.stmt(stmt.other)
             case Invoke():
-                tokens += ("invoke", stmt.fn, str(len(stmt.args)))
-                self.exprs(stmt.args)
+                tokens += ("invoke", stmt.fn, str(len(stmt.outputs)), str(len(stmt.args)))
+                self.exprs((*stmt.outputs, *stmt.args))
             case Alloc():
                 tokens.append("alloc")
                 self._declare(stmt.buffer)

@@ -41,6 +41,7 @@ from metasched.ir.stmt import (
     Stmt,
     Store,
 )
+from metasched.ir.walk import as_load
 
 MAX_CHARACTERS: Final = 8_000_000
 """Longest text that is read."""
@@ -237,8 +238,11 @@ class _Parser:
                 return Store(element.buffer, element.indices, read_expr(node.value, scope))
             case ast.With():
                 return self._with(node, scope)
-            case ast.Expr(value=ast.Call(func=ast.Name(id="invoke"), args=[fn, *args])):
-                return Invoke(read_text(fn), tuple(read_expr(a, scope) for a in args))
+            case ast.Expr(
+                value=ast.Call(func=ast.Name(id="invoke"), args=[fn, ast.List(elts=outputs), *args])
+            ):
+                places = tuple(as_load(read_expr(o, scope)) for o in outputs)
+                return Invoke(read_text(fn), places, tuple(read_expr(a, scope) for a in args))
             case _:
                 refuse(node, f"{show(node)} is no statement of a program")
 

@@ -265,8 +265,9 @@ class _Printer:
                 yield self.noted(line, stmt.buffer.name)
                 yield from self.suite(stmt.body, depth + 1)
             case Invoke():
-                args = ", ".join((quote(stmt.fn), *(_expr(a, 0) for a in stmt.args)))
-                yield f"{pad}invoke({args})"
+                outputs = f"[{', '.join(_expr(o, 0) for o in stmt.outputs)}]"
+                args = (quote(stmt.fn), outputs, *(_expr(a, 0) for a in stmt.args))
+                yield f"{pad}invoke({', '.join(args)})"
             case Seq():
                 yield f"{pad}with seq():"
                 yield from self._plain_seq(stmt, depth + 1)

@@ -31,8 +31,9 @@ from metasched.ir.expr import (
     int_value,
 )
 from metasched.ir.extern import Argument, lane_of
+from metasched.ir.procedure import PROCEDURES, meaning_of
 from metasched.ir.simplify import Simplifier
-from metasched.ir.stmt import Alloc, Block, For, If, Program, Seq, Stmt, Store
+from metasched.ir.stmt import Alloc, Block, For, If, Invoke, Program, Seq, Stmt, Store
 from metasched.ir.walk import map_expr, map_exprs, substitute
 
 Precision = Literal["double", "program"]
@@ -71,6 +72,7 @@ class _Generator:
         self._arrays: dict[Buffer, str] = {}
         self._vars: dict[Var, str] = {}
         self._functions = 0
+        self._calls = 0
         self._bounds = Simplifier()
         self._ranges: dict[Var, int] = {}
 
@@ -116,11 +118,19 @@ class _Generator:
                 if stmt.other is not None:
                     yield f"{pad}else:"
                     yield from self.stmt(stmt.other, depth + 1, nested)
+            case Invoke() if stmt.fn in PROCEDURES:
+                yield from self.stmt(meaning_of(stmt, self._fresh), depth, nested)
+            case Invoke():
+                yield f"{pad}pass"
             case Alloc():
                 yield f"{pad}{self._alloc(stmt.buffer)}"
                 yield from self.stmt(stmt.body, depth, nested)
             case _:
                 raise TypeError(f"not a statement: {stmt!r}")
+
+    def _fresh(self, name: str, extent: Expr) -> Var:
+        self._calls += 1
+        return Var(f"{name}_{self._calls}", extent.dtype)
 
     def _loops(self, loop: For, depth: int, nested: int) -> Iterator[str]:
         pad = " " * depth

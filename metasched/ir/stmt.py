@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Final, Literal, TypeAlias
 
 from metasched.errors import UsageError, VerifyError
-from metasched.ir.expr import TRUE, Buffer, Expr, Var
+from metasched.ir.expr import TRUE, Buffer, Expr, Load, Var
 from metasched.ir.node import Node
 
 LoopKind = Literal["serial", "parallel", "vectorized", "unrolled", "thread"]
@@ -124,9 +124,14 @@ class Alloc(Stmt):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Invoke(Stmt):
-    """A call for its effects, such as a barrier; a place in memory is passed as a `Load` of it."""
+    """A call of a procedure for its effects, such as a barrier or a tensor instruction.
+
+    ``outputs`` are the first elements of what it writes, arguments that are loads those of what it
+    reads; how far it reaches from there is known to the procedure, see `metasched.ir.procedure`.
+    """
 
     fn: str
+    outputs: tuple[Load, ...] = ()
     args: tuple[Expr, ...] = ()
 
 

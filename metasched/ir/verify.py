@@ -48,7 +48,15 @@ from metasched.ir.stmt import (
     hidden_accesses,
 )
 from metasched.ir.threads import thread_conflicts
-from metasched.ir.walk import blocks, expr_children, free_vars, stores, walk, walk_expr
+from metasched.ir.walk import (
+    blocks,
+    expr_children,
+    free_vars,
+    stmt_exprs,
+    stores,
+    walk,
+    walk_expr,
+)
 
 
 def verify(program: Program) -> None:
@@ -186,8 +194,11 @@ class _Verifier:
                     self._stmt(stmt.other, guarded)
             case Invoke():
                 mark = scope.block.name if scope.block else stmt.fn
-                for arg in stmt.args:
+                for arg in stmt_exprs(stmt):
                     self._expr(arg, scope, f"an argument of '{stmt.fn}'", mark)
+                written = scope.block.writes if scope.block else ()
+                for place in stmt.outputs:
+                    self._access(place.buffer, place.indices, written, scope)
             case Alloc():
                 self._check_buffer(stmt.buffer, scope)
                 self._stmt(stmt.body, scope.declaring(stmt.buffer))

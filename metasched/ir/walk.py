@@ -171,7 +171,9 @@ def map_exprs(stmt: Stmt, f: Callable[[Expr], Expr]) -> Stmt:
                 return If(f(node.cond), visit(node.then), other)
             case Invoke():
                 args = tuple(f(a) for a in node.args)
-                return node if _same(args, node.args) else Invoke(node.fn, args)
+                outputs = tuple(as_load(f(o)) for o in node.outputs)
+                same = _same(args, node.args) and _same(outputs, node.outputs)
+                return node if same else Invoke(node.fn, outputs, args)
             case Block():
                 return replace(
                     node,
@@ -217,7 +219,7 @@ def stmt_exprs(stmt: Stmt) -> tuple[Expr, ...]:
         case If():
             return (stmt.cond,)
         case Invoke():
-            return stmt.args
+            return (*(i for o in stmt.outputs for i in o.indices), *stmt.args)
         case Block():
             bounds = (e for r in (*stmt.reads, *stmt.writes) for pair in r.ranges for e in pair)
             domains = (e for i in stmt.iters for e in (i.extent, i.binding))
@@ -321,8 +323,12 @@ def blocks(stmt: Stmt) -> list[Block]:
 
 
 def written_buffers(stmt: Stmt) -> set[Buffer]:
-    """The buffers that some store writes."""
-    return {store.buffer for store in stores(stmt)}
+    """The buffers that some store or procedure writes."""
+    found = {store.buffer for store in stores(stmt)}
+    for node in walk(stmt):
+        if isinstance(node, Invoke):
+            found.update(output.buffer for output in node.outputs)
+    return found
 
 
 def names(stmt: Stmt) -> set[str]:
@@ -368,6 +374,11 @@ def fresh_name(base: str, used: set[str]) -> str:
     while f"{base}_{number}" in used:
         number += 1
     return f"{base}_{number}"
+
+
+def as_load(expr: Expr) -> Load:
+    """Narrow an expression that is known to be a load."""
+    return typing_cast(Load, expr)
 
 
 def as_block(stmt: Stmt) -> Block:

@@ -13,8 +13,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
 from metasched.ir.expr import TRUE, Expr, Var, all_of, const, equal, int_value
-from metasched.ir.stmt import Annotations, Block, For, If, Stmt, Store, annotation, seq
-from metasched.ir.walk import free_vars, loads, map_stmts, substitute, written_buffers
+from metasched.ir.stmt import Annotations, Block, For, If, Invoke, Stmt, Store, annotation, seq
+from metasched.ir.walk import (
+    free_vars,
+    loads,
+    map_exprs,
+    map_stmts,
+    substitute,
+    written_buffers,
+)
 from metasched.lower.scope import Scope
 
 UNROLL_KEYS = ("pragma_auto_unroll_max_step", "pragma_unroll_explicit")
@@ -41,6 +48,8 @@ class _Lowering:
             case Store():
                 indices = tuple(substitute(i, values) for i in stmt.indices)
                 return Store(stmt.buffer, indices, substitute(stmt.value, values))
+            case Invoke():
+                return map_exprs(stmt, lambda e: self.scope.simplify(substitute(e, values)))
             case If():
                 other = None if stmt.other is None else self.visit(stmt.other, values, inherited)
                 then = self.visit(stmt.then, values, inherited)

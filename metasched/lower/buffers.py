@@ -11,9 +11,10 @@ from dataclasses import dataclass, field, replace
 
 from metasched.ir.expr import Buffer, Expr, Load, Var, const, int_value, sub
 from metasched.ir.lanes import lane_value, shifted
-from metasched.ir.stmt import Alloc, For, If, Seq, Stmt, Store
+from metasched.ir.procedure import PROCEDURES, meaning_of
+from metasched.ir.stmt import Alloc, For, If, Invoke, Seq, Stmt, Store
 from metasched.ir.threads import COMMON_SCOPES, is_thread
-from metasched.ir.walk import expr_loads, map_expr, map_stmts, stmt_exprs, substitute
+from metasched.ir.walk import expr_loads, map_expr, map_exprs, map_stmts, stmt_exprs, substitute
 from metasched.lower.scope import Scope
 
 
@@ -86,8 +87,22 @@ class _Finder:
                 self.visit(stmt.then, path, loops)
                 if stmt.other is not None:
                     self.visit(stmt.other, path, loops)
+            case Invoke():
+                self.reach(stmt, path, loops)
             case _:
                 raise TypeError(f"not expected before buffers are placed: {type(stmt).__name__}")
+
+    def reach(self, call: Invoke, path: tuple[int, ...], loops: tuple[For, ...]) -> None:
+        """Note all elements that a procedure touches."""
+        if call.fn not in PROCEDURES:
+            return
+        inner = meaning_of(call, self.scope.fresh_var)
+        while isinstance(inner, For):
+            loops, inner = (*loops, inner), inner.body
+        assert isinstance(inner, Store)
+        self.note(inner.buffer, self.access(inner.indices, loops), path)
+        for load in expr_loads(inner.value):
+            self.note(load.buffer, self.access(load.indices, loops), path)
 
     def access(self, indices: tuple[Expr, ...], loops: tuple[For, ...]) -> _Access:
         """An access; the lanes of a vector count like a loop around it."""
@@ -130,6 +145,8 @@ class _Rewriter:
         self.counter[0] += 1
         if isinstance(stmt, Store):
             result: Stmt = self.store(stmt)
+        elif isinstance(stmt, Invoke):
+            result = map_exprs(stmt, self.expr)
         elif isinstance(stmt, If):
             then = self.visit(stmt.then)
             other = None if stmt.other is None else self.visit(stmt.other)

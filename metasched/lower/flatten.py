@@ -12,9 +12,10 @@ from metasched.errors import CodegenError
 from metasched.ir.dtype import INT64
 from metasched.ir.expr import Buffer, Expr, Load, Ramp, Var, add, cast, const, int_value, mul
 from metasched.ir.lanes import lane_value
+from metasched.ir.procedure import PROCEDURES
 from metasched.ir.simplify import product, simplify
-from metasched.ir.stmt import Alloc, Stmt, Store
-from metasched.ir.walk import map_expr, map_stmts, substitute
+from metasched.ir.stmt import Alloc, Invoke, Stmt, Store
+from metasched.ir.walk import as_load, map_expr, map_stmts, substitute
 from metasched.lower.affine import int_coefficient
 from metasched.lower.scope import Scope
 
@@ -42,10 +43,22 @@ class _Flatten:
             case Store():
                 indices = (self.index(stmt.buffer, stmt.indices),)
                 return Store(self.flat(stmt.buffer).buffer, indices, self.expr(stmt.value))
+            case Invoke() if stmt.fn in PROCEDURES:
+                return self.call(stmt)
             case Alloc():
                 return Alloc(self.flat(stmt.buffer).buffer, self.visit(stmt.body))
             case _:
                 return map_stmts(stmt, self.visit)
+
+    def call(self, call: Invoke) -> Invoke:
+        """A call on flat buffers; row strides of tiles in memory follow the arguments."""
+        outputs = tuple(as_load(self.expr(o)) for o in call.outputs)
+        args = [self.expr(a) for a in call.args]
+        places = (*call.outputs, *(as_load(a) for a in call.args))
+        for place, (_, param) in zip(places, PROCEDURES[call.fn].params, strict=True):
+            if param.has_stride:
+                args.append(self.flat(place.buffer).strides[-2])
+        return Invoke(call.fn, outputs, tuple(args))
 
     def flat(self, buffer: Buffer) -> _Flat:
         found = self.known.get(buffer)

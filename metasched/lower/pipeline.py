@@ -23,6 +23,7 @@ from metasched.lower.gpu.kernel import GpuLowered
 from metasched.lower.gpu.pipeline import lower_gpu
 from metasched.lower.guards import hoist_guards
 from metasched.lower.merge import merge_loops
+from metasched.lower.procedures import write_out
 from metasched.lower.registers import promote_registers
 from metasched.lower.reuse import reuse_loads
 from metasched.lower.scope import Machine, Scope
@@ -115,7 +116,7 @@ def _check_threads(program: Program) -> None:
 
 def run_passes(program: Program, scope: Scope, passes: tuple[Pass, ...]) -> Lowered:
     """Lower blocks, run ``passes`` and assign storage."""
-    stmt = lower_blocks(program.root, scope)
+    stmt = write_out(lower_blocks(program.root, scope), scope)
     for step in passes:
         stmt = step(stmt, scope)
     storage = Storage(scope.target)

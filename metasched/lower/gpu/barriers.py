@@ -8,15 +8,16 @@ gets it at its beginning.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Final
 
 from metasched.errors import CodegenError
 from metasched.ir.expr import Buffer, Expr, Var, const, int_value
+from metasched.ir.procedure import PROCEDURES
 from metasched.ir.stmt import Alloc, For, If, Invoke, Seq, Stmt, Store, seq
 from metasched.ir.threads import COMMON_SCOPES
-from metasched.ir.walk import loads, stmt_exprs, stores
+from metasched.ir.walk import as_load, loads, stmt_exprs, stores, walk
 from metasched.lower.affine import has_load, variables
 from metasched.lower.gpu.footprints import Access, Footprints, accesses_of
 from metasched.lower.gpu.kernel import BARRIER, Kernel
@@ -61,7 +62,9 @@ def place_barriers(kernel: Kernel, scope: Scope) -> Kernel:
 
 def _exchanged(body: Stmt) -> frozenset[Buffer]:
     """The buffers through which threads may exchange values: written ones in common memory."""
-    written = [s.buffer for s in stores(body) if s.buffer.scope in COMMON_SCOPES]
+    calls = [s for s in walk(body) if isinstance(s, Invoke)]
+    outputs = [o.buffer for call in calls for o in call.outputs]
+    written = [b for b in (*(s.buffer for s in stores(body)), *outputs) if b.scope in COMMON_SCOPES]
     read = {load.buffer for load in loads(body)}
     several = {b for b in written if written.count(b) > 1}
     return frozenset(b for b in written if b in read or b in several)
@@ -92,9 +95,33 @@ class _Barriers:
                     own = Access(stmt.buffer, stmt.indices[0], True, (), conditions)
                     found = (*found, own)
                 return _Part(stmt, found, found)
-            case _:
-                found = self.reads(stmt, conditions)
+            case Invoke():
+                found = tuple(self.reached(stmt, conditions))
                 return _Part(stmt, found, found)
+            case _:
+                return _Part(stmt)
+
+    def reached(self, call: Invoke, conditions: tuple[Expr, ...]) -> Iterator[Access]:
+        """All elements of the tiles in common memory that a procedure touches."""
+        if call.fn not in PROCEDURES:
+            return
+        params = PROCEDURES[call.fn].params
+        places = (
+            *call.outputs,
+            *(as_load(a) for a in call.args[: len(params) - len(call.outputs)]),
+        )
+        strides = iter(call.args[len(params) - len(call.outputs) :])
+        for number, (place, (_, param)) in enumerate(zip(places, params, strict=True)):
+            stride = next(strides) if param.has_stride else const(1)
+            if place.buffer in self.exchanged:
+                steps = (stride, const(1)) if param.has_stride else (const(1),)
+                index, inner = place.indices[0], list[tuple[Var, int]]()
+                for extent, step in zip(param.shape[-len(steps) :], steps, strict=True):
+                    var = self.scope.fresh_var("tile", const(extent))
+                    index, inner = index + var * step, [*inner, (var, extent)]
+                at = self.scope.simplify(index)
+                writes = number < len(call.outputs)
+                yield Access(place.buffer, at, writes, tuple(inner), conditions)
 
     def reads(self, stmt: Stmt, conditions: tuple[Expr, ...]) -> tuple[Access, ...]:
         found = accesses_of(stmt_exprs(stmt), conditions)

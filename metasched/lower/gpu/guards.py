@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import replace
 
-from metasched.ir.expr import TRUE, Expr, all_of, equal
+from metasched.ir.expr import TRUE, Buffer, Expr, all_of, equal
 from metasched.ir.stmt import Alloc, For, If, Invoke, Seq, Stmt, Store, seq
 from metasched.ir.threads import COMMON_SCOPES
 from metasched.ir.walk import child_stmts, map_stmts, stores, walk
@@ -25,11 +25,20 @@ def one_thread(stmt: Stmt, axes: Iterable[Axis], scope: Scope) -> Stmt:
     wide = [axis for axis in axes if axis.extent > 1]
 
     def visit(node: Stmt) -> Stmt:
-        if not isinstance(node, Store) or node.buffer.scope not in COMMON_SCOPES:
-            return map_stmts(node, visit)
-        told = variables(node.indices[0])
+        match node:
+            case Store() if node.buffer.scope in COMMON_SCOPES:
+                return guarded(node, node.buffer, node.indices[0], wide)
+            case Invoke() if node.outputs and node.outputs[0].buffer.scope in COMMON_SCOPES:
+                # The threads of a group, along x, call together.
+                groups = [axis for axis in wide if axis.name != "threadIdx.x"]
+                return guarded(node, node.outputs[0].buffer, node.outputs[0].indices[0], groups)
+            case _:
+                return map_stmts(node, visit)
+
+    def guarded(node: Stmt, buffer: Buffer, index: Expr, wide: list[Axis]) -> Stmt:
+        told = variables(index)
         alike = [axis for axis in wide if axis.var not in told]
-        if node.buffer.scope != "global":
+        if buffer.scope != "global":
             alike = [axis for axis in alike if not axis.name.startswith("blockIdx")]
         guard = all_of([equal(axis.var, 0) for axis in alike])
         return node if guard == TRUE else If(guard, node)

@@ -13,7 +13,7 @@ from dataclasses import replace
 
 from metasched.ir.expr import Buffer, Expr, Load, const, int_value
 from metasched.ir.stmt import Alloc, For, Seq, Stmt, Store
-from metasched.ir.threads import SHARED, is_thread
+from metasched.ir.threads import COMMON_SCOPES, SHARED, is_thread
 from metasched.ir.walk import (
     child_stmts,
     expr_loads,
@@ -77,7 +77,7 @@ def _without_axes(stmt: Stmt, common: dict[Buffer, None]) -> Stmt:
     match stmt:
         case For(kind="thread"):
             return _without_axes(stmt.body, common)
-        case Alloc() if stmt.buffer.scope != "local":
+        case Alloc() if stmt.buffer.scope in COMMON_SCOPES:
             common[stmt.buffer] = None
             return _without_axes(stmt.body, common)
         case _:
@@ -114,12 +114,17 @@ def _in_own_box(stmt: Stmt, spread: Mapping[Buffer, Buffer], axes: Mapping[str, 
 
 
 def common_buffers(stmt: Stmt) -> tuple[Stmt, tuple[Buffer, ...]]:
-    """A kernel's body without the outer allocations of its block, and their buffers."""
-    found: list[Buffer] = []
-    while isinstance(stmt, Alloc) and stmt.buffer.scope != "local":
-        found.append(stmt.buffer)
-        stmt = stmt.body
-    return stmt, tuple(found)
+    """A kernel's body without the allocations of its block, and their buffers."""
+    found: dict[Buffer, None] = {}
+
+    def visit(node: Stmt) -> Stmt:
+        if isinstance(node, Alloc) and node.buffer.scope in COMMON_SCOPES:
+            found[node.buffer] = None
+            return visit(node.body)
+        return map_stmts(node, visit)
+
+    changed = visit(stmt)
+    return changed, tuple(found)
 
 
 def bytes_of(buffer: Buffer) -> int:

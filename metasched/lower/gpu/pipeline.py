@@ -9,6 +9,7 @@ from dataclasses import replace
 
 from metasched.errors import CodegenError
 from metasched.ir.expr import Buffer, int_value
+from metasched.ir.procedure import FRAGMENTS
 from metasched.ir.scopes import SCOPES
 from metasched.ir.stmt import Block, For, Program, Seq, Stmt
 from metasched.ir.walk import blocks, loads, stores, walk
@@ -18,15 +19,17 @@ from metasched.lower.flatten import flat_buffer, flatten
 from metasched.lower.gpu.barriers import place_barriers
 from metasched.lower.gpu.combine import combine_threads
 from metasched.lower.gpu.cross_thread import share_reductions
+from metasched.lower.gpu.fragments import fragments_to_registers, fragments_to_shared
 from metasched.lower.gpu.guards import hoist_conditions, one_thread, spread_conditions
 from metasched.lower.gpu.kernel import GpuLowered, Kernel
 from metasched.lower.gpu.memory import common_buffers, drop_unread, own_memory, place
 from metasched.lower.gpu.threads import axes_of, check_bound, unify_threads
 from metasched.lower.gpu.unroll import mark_unrolled
 from metasched.lower.gpu.vectors import vectorize
+from metasched.lower.procedures import write_out
 from metasched.lower.scope import Machine, Scope
 
-_SUPPORTED = frozenset({"global", "local", "shared", "shared.dyn"})
+_SUPPORTED = frozenset({"global", "local", "shared", "shared.dyn"}) | FRAGMENTS
 
 
 def lower_gpu(program: Program, target: Machine) -> GpuLowered:
@@ -63,9 +66,12 @@ def _kernel(name: str, root: Block, scope: Scope) -> tuple[Kernel, list[Buffer]]
     axes = axes_of(root.body, scope)
     nest, shares = share_reductions(root.body, scope)
     body = lower_blocks(replace(root, body=nest), scope)
+    body = write_out(body, scope)
     body = own_memory(body, scope)
     body = unify_threads(body, axes, scope)
     body = place(body, axes, scope)
+    body = fragments_to_shared(body, axes)
+    body = fragments_to_registers(body, axes, scope)
     body = flatten(body, scope)
     body, common = common_buffers(body)
     body, trees = combine_threads(body, shares, axes, scope)

@@ -11,7 +11,7 @@ from dataclasses import replace
 from typing import Final
 
 from metasched.ir.expr import Buffer, Expr, int_value
-from metasched.ir.stmt import Alloc, For, Stmt, Store, annotation
+from metasched.ir.stmt import Alloc, For, Invoke, Stmt, Store, annotation
 from metasched.ir.walk import child_stmts, expr_loads, map_stmts, stmt_exprs, walk
 from metasched.lower.affine import mentions
 from metasched.lower.gpu.guards import has_barrier
@@ -44,7 +44,7 @@ def _marked(stmt: Stmt, limit: int) -> tuple[Stmt, int]:
             if small or (total <= MOST_STATEMENTS and _moves_own(loop)):
                 return replace(loop, kind="unrolled"), total
             return loop, size
-        case Store():
+        case Store() | Invoke():
             return stmt, 1
         case _:
             sizes: list[int] = []
@@ -66,6 +66,8 @@ def _moves_own(loop: For) -> bool:
 def _places(stmt: Stmt) -> Iterator[tuple[Buffer, Expr]]:
     if isinstance(stmt, Store) and stmt.indices:
         yield stmt.buffer, stmt.indices[0]
+    if isinstance(stmt, Invoke):
+        yield from ((o.buffer, o.indices[0]) for o in stmt.outputs)
     for expr in stmt_exprs(stmt):
         yield from ((x.buffer, x.indices[0]) for x in expr_loads(expr) if x.indices)
     for child in child_stmts(stmt):

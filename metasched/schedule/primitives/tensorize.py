@@ -11,7 +11,7 @@ from metasched.errors import UsageError
 from metasched.ir.expr import Buffer, Expr, Load, Var, const, int_value, mul
 from metasched.ir.lanes import lane_value, shifted
 from metasched.ir.simplify import Simplifier, product
-from metasched.ir.stmt import Block, For, Stmt, Store
+from metasched.ir.stmt import Block, For, Invoke, Stmt, Store
 from metasched.ir.walk import (
     bound_inside,
     loads,
@@ -57,6 +57,8 @@ def tensorize(
         - loops that run through the tile once
         - what the description of the intrinsic computes
         - vectors whose lanes lie in memory as in the parameters of the intrinsic
+        - tiles along the last dimensions of their buffers, in order, for a procedure
+        - buffers in the memory that the intrinsic works on
 
     ::
 
@@ -182,6 +184,7 @@ class _Implementation:
 
     def check_layout(self, state: State, simplify: Simplifier, at: str) -> None:
         """Refuse tiles whose vectors lie in memory otherwise than in the parameters."""
+        self._check_tiles(state, at)
         for body in (self.stmt, self.intrin.implementation.root.body):
             for var, extent in bound_inside(body):
                 simplify.bind(var, extent)
@@ -195,6 +198,29 @@ class _Implementation:
                     "vectors whose lanes lie in memory as in the parameters of the intrinsic",
                     f"'{actual.name}' for '{buffer.name}'", at=at,
                     hint="pack the buffer with transform_layout, or a reindexed copy, first",
+                )  # fmt: skip
+
+    def _check_tiles(self, state: State, at: str) -> None:
+        """Refuse tiles that a procedure cannot be called on."""
+        called = [s for s in walk(self.intrin.implementation.root.body) if isinstance(s, Invoke)]
+        places = {load.buffer for call in called for load in (*call.outputs, *loads(call))}
+        for buffer, tile in self.tiles.items():
+            rank = len(tile.buffer.shape)
+            trailing = tuple(range(rank - len(tile.dims), rank))
+            if buffer in places and tile.dims != trailing:
+                raise refused(
+                    state, _NAME,
+                    "tiles along the last dimensions of their buffers, in order, for a procedure",
+                    f"'{tile.buffer.name}' along {tile.dims} for '{buffer.name}'", at=at,
+                    hint="change the layout of a cache of the buffer with transform_layout",
+                )  # fmt: skip
+            if buffer.scope != "global" and tile.buffer.scope != buffer.scope:
+                raise refused(
+                    state, _NAME,
+                    "buffers in the memory that the intrinsic works on",
+                    f"'{tile.buffer.name}' in '{tile.buffer.scope}' for '{buffer.name}' in "
+                    f"'{buffer.scope}'", at=at,
+                    hint=f"give the cache the scope '{buffer.scope}'",
                 )  # fmt: skip
 
 

@@ -14,7 +14,8 @@ from metasched.errors import UsageError
 from metasched.ir.expr import Expr, Extern, Var, int_value
 from metasched.ir.extern import EXTERNS
 from metasched.ir.parser import parse
-from metasched.ir.stmt import Block, For, Program, Stmt, Store
+from metasched.ir.procedure import PROCEDURES
+from metasched.ir.stmt import Block, For, Invoke, Program, Stmt, Store
 from metasched.ir.verify import verify
 from metasched.ir.walk import stmt_exprs, walk, walk_expr
 from metasched.registry import Registry
@@ -67,9 +68,17 @@ class TensorIntrin:
         return tuple(dict.fromkeys(found))
 
     @property
+    def procedures(self) -> tuple[str, ...]:
+        """The procedures that the implementation calls."""
+        found = (s.fn for s in walk(self.implementation.root) if isinstance(s, Invoke))
+        return tuple(dict.fromkeys(found))
+
+    @property
     def features(self) -> tuple[str, ...]:
         """What a target must offer, by its Linux name."""
-        return tuple(sorted({f for fn in self.externs for f in EXTERNS[fn].features}))
+        needed = {f for fn in self.externs for f in EXTERNS[fn].features}
+        needed |= {f for fn in self.procedures for f in PROCEDURES[fn].features}
+        return tuple(sorted(needed))
 
     def missing(self, features: Iterable[str]) -> tuple[str, ...]:
         """What a target with some features lacks."""
@@ -92,6 +101,8 @@ class TensorIntrin:
             return "a size is no number"
         if unknown := [fn for fn in self.externs if fn not in EXTERNS]:
             return f"extern function '{unknown[0]}' is not registered"
+        if unknown := [fn for fn in self.procedures if fn not in PROCEDURES]:
+            return f"procedure '{unknown[0]}' is not registered"
         if any(isinstance(stmt, Block) for stmt in walk(given.root.body)):
             return "the implementation holds a block; give loops and stores"
         return _why_no_pattern(wanted)

@@ -12,12 +12,12 @@ from metasched.ir.stmt import Block, For, IterVar, LoopKind, Program, Region, St
 class Machine:
     """A target as lowering sees it: 512-bit vectors, 32 registers."""
 
-    kind: str = "cpu"
-    gpu: None = None
     cores: int = 2
     features: tuple[str, ...] = ()
     vector_bits: int = 512
     vector_registers: int = 32
+    kind: str = "cpu"
+    gpu: None = None
 
 
 @dataclass(frozen=True)

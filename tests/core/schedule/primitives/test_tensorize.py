@@ -8,6 +8,7 @@ from metasched.ir.parser import parse
 from metasched.lower import lower
 from metasched.schedule.schedule import Schedule
 from metasched.trace.instruction import Ref
+from tests.core.codegen.tensor_core import register
 from tests.core.lower.programs import Machine
 from tests.core.schedule.programs import body, check
 from tests.core.target.intrinsics.packed import matmul
@@ -228,3 +229,29 @@ def test_a_layout_that_changes_later_is_refused_by_lowering() -> None:
     sch.storage_align(packed, 0, 2, 8, 1)
     with pytest.raises(CodegenError, match="to 'b_global' are not steps of one size"):
         lower(sch.program, Machine(features=("avx2",)))
+
+
+def fragment_copy(scope: str, *outer: int) -> tuple[Schedule, Ref]:
+    """Tiles of 16 x 8 copied from a cache in some memory, and the loop around a tile."""
+    register()
+    a = te.placeholder((16, 8, *outer), "float32", name="a")
+    o = te.compute((16, 8, *outer), lambda *at: a[at], name="o")
+    sch = Schedule(te.program([a, o], name="copy"))
+    sch.cache_read(sch.get_block("o"), 0, scope)
+    rows, columns, *rest = sch.get_loops(sch.get_block("o"))
+    sch.reorder(*rest, rows, columns)
+    return sch, rows
+
+
+def test_requires_tiles_along_the_last_dimensions_of_their_buffers() -> None:
+    sch, rows = fragment_copy("wmma.accumulator", 4)
+    rule = "tiles along the last dimensions of their buffers, in order, for a procedure"
+    with pytest.raises(ScheduleError, match=f"tensorize: expected {rule}"):
+        sch.tensorize(rows, "test_store")
+
+
+def test_requires_buffers_in_the_memory_that_the_intrinsic_works_on() -> None:
+    sch, rows = fragment_copy("local")
+    rule = "buffers in the memory that the intrinsic works on, got 'a_local' in 'local'"
+    with pytest.raises(ScheduleError, match=f"tensorize: expected {rule}"):
+        sch.tensorize(rows, "test_store")
