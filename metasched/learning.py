@@ -17,6 +17,7 @@ from metasched.cost.machine import machine_of
 from metasched.cost.model import (
     COST_MODELS,
     AbstractCostModel,
+    Floats,
     Sample,
     predict_samples,
 )
@@ -114,7 +115,8 @@ class Evaluation:
     Attributes:
         program: name and hash.
         samples: records of the program.
-        held_out: trained on the program's other records: the mean over the folds.
+        held_out: each record predicted by a model that knows all other folds of the program, and
+            the other programs.
         unseen: trained on the records of all other programs only; None where there are none.
         prior: the analytic prior alone.
     """
@@ -131,7 +133,7 @@ def evaluate_model(
     target: Target,
     *,
     model: str = "boosted_trees",
-    folds: int = 4,
+    folds: int = 8,
     seed: int = 0,
 ) -> list[Evaluation]:
     """Cross-validate a cost model, program by program.
@@ -149,16 +151,14 @@ def evaluate_model(
     for name, own in samples.items():
         others = [s for other, known in samples.items() if other != name for s in known]
         parts = np.random.default_rng(seed).permutation(len(own)) % folds
-        cards = [
-            _card(
-                _trained(make, others, [s for s, k in zip(own, parts, strict=True) if k != fold]),
-                [s for s, k in zip(own, parts, strict=True) if k == fold],
-            )
-            for fold in range(folds)
-        ]
-        prior = _card(COST_MODELS["analytic"](layout, seed), own)
-        unseen = _card(_trained(make, others, []), own) if others else None
-        held_out = _mean([card for card in cards if card is not None])
+        predicted = np.empty(len(own))
+        for fold in range(folds):
+            taught = [s for s, k in zip(own, parts, strict=True) if k != fold]
+            held = [s for s, k in zip(own, parts, strict=True) if k == fold]
+            predicted[parts == fold] = predict_samples(_trained(make, others, taught), held)
+        held_out = _card(predicted, own)
+        prior = _card(predict_samples(COST_MODELS["analytic"](layout, seed), own), own)
+        unseen = _card(predict_samples(_trained(make, others, []), own), own) if others else None
         if prior is not None and held_out is not None:
             result.append(Evaluation(name, len(own), held_out, unseen, prior))
     return result
@@ -179,19 +179,7 @@ def _trained(
     return model
 
 
-def _card(model: AbstractCostModel, samples: Sequence[Sample]) -> Accuracy | None:
-    timed = [s for s in samples if s.time_s is not None]
-    if not timed:
-        return None
-    seconds = np.array([s.time_s for s in timed], dtype=np.float64)
-    return judge([s.task for s in timed], predict_samples(model, timed), seconds)
-
-
-def _mean(cards: Sequence[Accuracy]) -> Accuracy | None:
-    if not cards:
-        return None
-    return Accuracy(
-        sum(card.count for card in cards),
-        float(np.mean([card.spearman for card in cards])),
-        float(np.mean([card.top_recall for card in cards])),
-    )
+def _card(predicted: Floats, samples: Sequence[Sample]) -> Accuracy | None:
+    timed = np.array([s.time_s is not None for s in samples])
+    seconds = np.array([s.time_s for s in samples if s.time_s is not None], dtype=np.float64)
+    return judge(["one"] * len(seconds), predicted[timed], seconds)

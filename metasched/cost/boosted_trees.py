@@ -1,7 +1,7 @@
 """Gradient-boosted trees that correct the analytic prior, store by store.
 
-The predicted time of a candidate is ``T = sum over stores of prior_s * exp(r(features))`` and the
-trees learn ``r``. With no data ``r`` is 0 and the model is the prior. Read `fit` for the loss.
+What other tasks taught is one forest, what this job adds to a share of it another one. With no data
+the model is the prior. Read `residual` for the loss.
 """
 
 from __future__ import annotations
@@ -11,10 +11,10 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, replace
 from importlib import import_module
+from math import ceil
 from typing import Any, final
 
 import numpy as np
-from numpy.typing import NDArray
 
 from metasched.cost.accuracy import Accuracy, judge
 from metasched.cost.model import (
@@ -30,71 +30,20 @@ from metasched.cost.model import (
     write_model,
 )
 from metasched.cost.pool import decode, encode, merge
+from metasched.cost.residual import Batch, TreeOptions, fit, make_batch, seconds_of
 
 _TRAINER = ThreadPoolExecutor(1, thread_name_prefix="cost-model")
 """The one thread that trains; trees are grown outside the interpreter's lock."""
-_MAX_RESIDUAL = 6.0
-"""Bound of ``|r|``: the prior is never corrected by more than a factor of 400."""
-_FAILED_FACTOR = 4.0
-"""A failed candidate counts as at least this much slower than the slowest of its task."""
-
-_MANY = 96
-"""With fewer samples than this the trees are fewer and flatter."""
-
-
-@dataclass(frozen=True, slots=True)
-class TreeOptions:
-    """Settings of the trees.
-
-    Attributes:
-        rounds: Trees of a training, with enough samples.
-        depth: Levels of a tree.
-        eta: Learning rate.
-        l2: Ridge on leaf values, in samples.
-        columns: Share of the features each tree sees.
-        fast_weight: Exponent of ``fastest / time`` in the weight of a sample; 0 weighs all alike.
-        samples: How many samples are kept; beyond it the slowest of the older
-            half go first, relative to the best of their task.
-    """
-
-    rounds: int = 80
-    depth: int = 4
-    eta: float = 0.2
-    l2: float = 2.0
-    columns: float = 0.5
-    fast_weight: float = 0.5
-    samples: int = 768
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Batch:
-    """Samples laid out as arrays: ``S`` stores of ``N`` samples of ``K`` tasks.
-
-    Attributes:
-        features: ``(S, F)`` float32.
-        prior_s: ``(S,)`` seconds.
-        owner: ``(S,)`` sample of each store, ascending.
-        task: ``(N,)`` task of each sample.
-        log_s: ``(N,)`` measured log-seconds; for a failed sample a lower bound.
-        failed: ``(N,)`` whether it failed.
-        weight: ``(N,)`` importance, at most 1.
-    """
-
-    features: Features
-    prior_s: Floats
-    owner: NDArray[np.int64]
-    task: NDArray[np.int64]
-    log_s: Floats
-    failed: NDArray[np.bool_]
-    weight: Floats
+_MEMBER_SHARE = 0.6
+"""Share of the stores that each tree of a member sees, and of the trees that a member has."""
 
 
 @final
 class BoostedTrees(AbstractCostModel):
     """The default model: xgboost on the residual of the analytic prior, one thread.
 
-    What other tasks taught (see `metasched.cost.pool`) is trained first; trees for the results of
-    this job are added to that.
+    What other tasks taught (see `metasched.cost.pool`) is trained once; trees for the results of
+    this job start from a share of that, which falls as results come in.
 
     Args:
         layout: What the feature columns mean.
@@ -108,8 +57,8 @@ class BoostedTrees(AbstractCostModel):
         self._options = options or TreeOptions()
         self._samples: list[Sample] = []
         self._pool: list[Sample] = []
-        self._base: Any = None  # trained on the pool; training continues from it
-        self._booster: Any = None
+        self._base: Any = None
+        self._own = _Own()
         self._accuracy: Accuracy | None = None
 
     def prepare(self) -> None:
@@ -119,14 +68,18 @@ class BoostedTrees(AbstractCostModel):
 
     def predict(self, features: Features, prior_s: Floats) -> Floats:
         """Log of the corrected seconds, summed over stores."""
-        n, stores, width = features.shape
-        self._train_base()
-        if self._booster is None or not n:
-            return np.log(prior_s.sum(axis=1))
-        margin = self._booster.inplace_predict(
-            features.reshape(n * stores, width), predict_type="margin"
-        )
-        return np.log((prior_s * np.exp(_residual(margin)).reshape(n, stores)).sum(axis=1))
+        start = self._start(features, prior_s)
+        return _log_sum(prior_s, start + _margin(self._own.forest, features, prior_s))
+
+    def uncertainty(self, features: Features, prior_s: Floats) -> Floats:
+        """Standard deviation of the log-seconds that differently trained forests predict."""
+        if not self._own.members or not len(features):
+            return np.zeros(len(features))
+        start = self._start(features, prior_s)
+        found = [
+            _log_sum(prior_s, start + _margin(one, features, prior_s)) for one in self._own.members
+        ]
+        return np.std(found, axis=0, ddof=1)
 
     def update(self, results: Sequence[Sample]) -> Accuracy | None:
         """Judge the model on the new results, then train it on all that are kept."""
@@ -146,10 +99,15 @@ class BoostedTrees(AbstractCostModel):
         batch = make_batch(self._samples, self._options.fast_weight)
         if batch is None:
             return lambda: self._accuracy
-        fitted = _TRAINER.submit(fit, batch, self._options, self._seed, self._base)
+        self._train_base()
+        weight = self._options.pool_weight / (self._options.pool_weight + len(self._samples))
+        start = None
+        if self._base is not None:
+            start = weight * self._base.inplace_predict(batch.features, predict_type="margin")
+        fitted = _TRAINER.submit(_fit_own, batch, self._options, self._seed, start, weight)
 
         def take_over() -> Accuracy | None:
-            self._booster = fitted.result()
+            self._own = fitted.result()
             return self._accuracy
 
         return take_over
@@ -165,7 +123,7 @@ class BoostedTrees(AbstractCostModel):
         """Take over a saved pool; the trees are trained when they are first needed."""
         self._pool = self._read(text)
         self._samples = []
-        self._base = self._booster = None
+        self._base, self._own = None, _Own()
 
     def _read(self, text: str) -> list[Sample]:
         data = read_model(text, "boosted_trees", self._layout)
@@ -176,93 +134,47 @@ class BoostedTrees(AbstractCostModel):
             return
         batch = make_batch(self._pool, self._options.fast_weight)
         if batch is not None:
-            self._base = self._booster = fit(batch, self._options, self._seed)
+            self._base = fit(batch, self._options, self._seed)
+
+    def _start(self, features: Features, prior_s: Floats) -> Floats:
+        """The residual of each store that the pool taught, ``(n, stores)``."""
+        self._train_base()
+        return self._own.weight * _margin(self._base, features, prior_s)
 
 
 COST_MODELS.register("boosted_trees", BoostedTrees)
 
 
-def make_batch(samples: Sequence[Sample], fast_weight: float) -> Batch | None:
-    """Arrays for training; samples of tasks without a single success are left out."""
-    names = list(dict.fromkeys(s.task for s in samples if s.time_s is not None))
-    used = [s for s in samples if s.task in names]
-    if not used:
-        return None
-    task = np.array([names.index(s.task) for s in used])
-    time_s = np.array([np.nan if s.time_s is None else s.time_s for s in used], dtype=np.float64)
-    best, worst = (np.empty(len(names)) for _ in range(2))
-    for k in range(len(names)):
-        best[k], worst[k] = np.nanmin(time_s[task == k]), np.nanmax(time_s[task == k])
-    failed = np.isnan(time_s)
-    time_s = np.where(failed, _FAILED_FACTOR * worst[task], time_s)
-    return Batch(
-        features=np.concatenate([s.features for s in used]).astype(np.float32),
-        prior_s=np.concatenate([s.prior_s for s in used]),
-        owner=np.repeat(np.arange(len(used)), [len(s.prior_s) for s in used]),
-        task=task,
-        log_s=np.log(time_s),
-        failed=failed,
-        weight=(best[task] / time_s) ** fast_weight,
+@dataclass(frozen=True, slots=True, eq=False)
+class _Own:
+    """What a job's own results taught: a forest, its members, and the weight left to the pool."""
+
+    forest: Any = None
+    members: tuple[Any, ...] = ()
+    weight: float = 1.0
+
+
+def _fit_own(
+    batch: Batch, options: TreeOptions, seed: int, start: Floats | None, weight: float
+) -> _Own:
+    small = replace(options, rounds=ceil(_MEMBER_SHARE * options.rounds))
+    members = tuple(
+        fit(batch, small, seed + k, start=start, share=_MEMBER_SHARE)
+        for k in range(1, options.members + 1)
     )
+    return _Own(fit(batch, options, seed, start=start), members, weight)
 
 
-def gradients(batch: Batch, margin: Floats) -> tuple[Floats, Floats]:
-    """Gradient and curvature of the loss at the residuals ``margin``, ``(S,)`` each.
-
-    The loss is the weighted square of ``e = log T - log y - offset`` with the offset fitted per
-    task, so that only the order and the ratios within a task matter. A failed candidate pulls only
-    while it is predicted faster than its bound. With ``w = prior_s exp(r) / T`` the gradient of a
-    store is ``2 e w``. Its curvature is taken as ``2 w``: since the ``w`` of a sample sum to 1, the
-    quadratic form they span bounds the true one from above (Jensen), so that several stores of
-    one candidate in one leaf never overshoot together.
-    """
-    seconds = batch.prior_s * np.exp(_residual(margin))
-    total = np.bincount(batch.owner, seconds)
-    error = np.log(total) - batch.log_s
-    sure = np.where(batch.failed, 0.0, batch.weight)
-    offset = np.bincount(batch.task, sure * error) / np.bincount(batch.task, sure)
-    error = error - offset[batch.task]
-    error = np.where(batch.failed, np.minimum(error, 0.0), error)
-    share = 2.0 * batch.weight[batch.owner] * seconds / total[batch.owner]
-    return error[batch.owner] * share, share
+def _margin(forest: Any, features: Features, prior_s: Floats) -> Floats:
+    """The residual of each store, ``(n, stores)``; zeros without a forest."""
+    if forest is None or not len(features):
+        return np.zeros_like(prior_s)
+    rows = features.reshape(-1, features.shape[2])
+    return forest.inplace_predict(rows, predict_type="margin").reshape(prior_s.shape)
 
 
-def fit(batch: Batch, options: TreeOptions, seed: int, base: Any = None) -> Any:
-    """Train a booster, from scratch or on top of ``base``; fewer and flatter trees on few samples.
-
-    Costs about ``rounds`` times the stores; the trees see every store as one row.
-    """
-    import xgboost as xgb
-
-    options = _for_count(options, len(batch.log_s))
-    data = xgb.QuantileDMatrix(batch.features, max_bin=64, nthread=1)
-
-    def objective(margin: NDArray[Any], _: Any) -> tuple[Floats, Floats]:
-        return gradients(batch, margin.astype(np.float64))
-
-    return xgb.train(_params(options, seed), data, options.rounds, obj=objective, xgb_model=base)
-
-
-def _params(options: TreeOptions, seed: int) -> dict[str, Any]:
-    return {
-        "nthread": 1,
-        "tree_method": "hist",
-        "max_bin": 64,
-        "max_depth": options.depth,
-        "eta": options.eta,
-        "reg_lambda": options.l2,
-        "min_child_weight": 2.0,
-        "colsample_bytree": options.columns,
-        "base_score": 0.0,
-        "seed": seed,
-    }
-
-
-def _for_count(options: TreeOptions, samples: int) -> TreeOptions:
-    if samples >= _MANY:
-        return options
-    rounds = max(4, options.rounds * samples // _MANY)
-    return replace(options, rounds=rounds, depth=min(options.depth, 3))
+def _log_sum(prior_s: Floats, margin: Floats) -> Floats:
+    return np.log(seconds_of(prior_s, margin).sum(axis=1))
 
 
 def _kept(samples: list[Sample], limit: int) -> list[Sample]:
@@ -276,7 +188,3 @@ def _kept(samples: list[Sample], limit: int) -> list[Sample]:
     old, new = samples[: -(limit // 2)], samples[-(limit // 2) :]
     old.sort(key=lambda s: math.inf if s.time_s is None else s.time_s / best[s.task])
     return [*old[: limit - len(new)], *new]
-
-
-def _residual(margin: NDArray[Any]) -> NDArray[Any]:
-    return np.clip(margin, -_MAX_RESIDUAL, _MAX_RESIDUAL)

@@ -87,6 +87,14 @@ class AbstractCostModel(ABC):
             ``(n,)`` float64.
         """
 
+    def uncertainty(self, features: Features, prior_s: Floats) -> Floats:
+        """How far off predictions may be: a standard deviation in log-seconds, ``(n,)``.
+
+        Zeros where a model does not know. The arguments are those of ``predict``.
+        """
+        del prior_s
+        return np.zeros(len(features))
+
     @abstractmethod
     def update(self, results: Sequence[Sample]) -> Accuracy | None:
         """Learn from new results; return how well they were predicted before, if that is known."""

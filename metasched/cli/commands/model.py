@@ -27,7 +27,7 @@ def model(context: click.Context) -> None:
 @options.database
 @options.target
 @click.option("--model", "kind", default="boosted_trees", show_default=True, help="Cost model.")
-@click.option("--folds", default=4, show_default=True, help="Parts that records are divided into.")
+@click.option("--folds", default=8, show_default=True, help="Parts that records are divided into.")
 @options.as_json
 def evaluate(url: str, target: str, kind: str, folds: int, as_json: bool) -> None:
     """Show how well a model orders records that it has not seen, program by program.

@@ -12,14 +12,10 @@ import numpy as np
 import pytest
 
 from metasched.cost.accuracy import spearman
-from metasched.cost.boosted_trees import (
-    BoostedTrees,
-    TreeOptions,
-    gradients,
-    make_batch,
-)
+from metasched.cost.boosted_trees import BoostedTrees
 from metasched.cost.model import FeatureLayout, Sample, predict_samples
 from metasched.cost.pool import MOST, PER_TASK, decode, encode, merge
+from metasched.cost.residual import TreeOptions, gradients, make_batch
 from metasched.errors import UsageError
 
 WIDTH = 24
@@ -226,3 +222,44 @@ def test_untrained_model_survives_saving() -> None:
 def test_foreign_text_is_refused(text: str, message: str) -> None:
     with pytest.raises(UsageError, match=message):
         BoostedTrees(LAYOUT).load(text)
+
+
+def test_uncertainty_is_where_little_is_known() -> None:
+    model = BoostedTrees(LAYOUT)
+    held_out = synthetic(100, seed=1)
+    features = np.stack([s.features for s in held_out])
+    prior_s = np.stack([s.prior_s for s in held_out])
+    assert not model.uncertainty(features, prior_s).any(), "nothing was learned"
+    model.update(synthetic(80, seed=2))
+    unsure = model.uncertainty(features, prior_s)
+    assert unsure.shape == (100,)
+    assert (unsure > 0).all()
+    error = np.array([np.log(s.time_s or 1.0) for s in held_out]) - model.predict(features, prior_s)
+    # Where the forests disagree most, predictions are further off than where they agree.
+    order = np.argsort(unsure)
+    assert np.abs(error[order[50:]]).mean() > np.abs(error[order[:50]]).mean()
+    assert len(model.uncertainty(features[:0], prior_s[:0])) == 0
+
+
+def test_what_others_taught_counts_less_the_more_is_known() -> None:
+    teacher = BoostedTrees(LAYOUT)
+    teacher.update(synthetic(90, seed=2))
+    model = BoostedTrees(LAYOUT)
+    model.load(teacher.save())
+    assert model._own.weight == 1.0
+    few, many = synthetic(8, seed=3, task="b"), synthetic(96, seed=4, task="b")
+    model.update(few)
+    early = model._own.weight
+    model.update(many)
+    assert 0.0 < model._own.weight < early < 1.0
+
+
+def test_a_warm_start_helps_while_little_is_measured() -> None:
+    teacher = BoostedTrees(LAYOUT)
+    teacher.update(synthetic(90, seed=2))
+    warm, cold = BoostedTrees(LAYOUT), BoostedTrees(LAYOUT)
+    warm.load(teacher.save())
+    held_out = synthetic(200, seed=1, task="b")
+    for model in (warm, cold):
+        model.update(synthetic(12, seed=5, task="b"))
+    assert rank(warm, held_out) > rank(cold, held_out) + 0.1
