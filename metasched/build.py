@@ -39,6 +39,9 @@ BUILD_CANDIDATE: Final = "metasched.build:build_candidate"
 BUILD_REFERENCE: Final = "metasched.build:build_reference"
 """What builders are asked to do with a `Candidate`."""
 
+_PLAIN_FLOPS: Final = 2e10
+"""Operations of which plain loops make up to a billion a second on each core."""
+
 SYMBOLIC: Final = -1
 """What stands for a symbolic extent in the shape of an `ArgSpec`."""
 
@@ -88,11 +91,15 @@ def build_candidate(candidate: Candidate, out_dir: str) -> BuildOutput:
 def build_reference(candidate: Candidate, out_dir: str) -> BuildOutput:
     """Compile the unscheduled program, accumulating in double, to check others against.
 
-    What runs on a GPU is checked against this host's CPU, too.
+    What runs on a GPU is checked against this host's CPU, too. There, a program of so many
+    operations that plain loops would take minutes has the default schedule of the CPU.
     """
     program = _parse(candidate.program)
     host = candidate.target if candidate.target.gpu is None else Target("cpu")
-    source = emit(plain(program), host)
+    if host is not candidate.target and _flops(program) > _PLAIN_FLOPS:
+        source = emit(lower(default_schedule(program, host).program, host), host)
+    else:
+        source = emit(plain(program), host)
     artefact = compile_source(source, program, host, out_dir)
     return BuildOutput(artefact, structural_hash(program), Trace().to_json(), {})
 

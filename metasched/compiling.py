@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
@@ -86,6 +86,21 @@ class Kernel:
             a for a, spec in zip(arrays, self.artefact.args, strict=True) if spec.is_output
         )
         return results[0] if len(results) == 1 else results
+
+    def bound(self, *inputs: Any, out: Any) -> Callable[[], None]:
+        """Return a function that makes one call again and again, checked once: for small kernels.
+
+        Args:
+            inputs: as for a call; of a kernel for a GPU they lie there.
+            out: as for a call. The function overwrites it each time, and is for one thread.
+
+        Raises:
+            UsageError: as for a call.
+            DeviceError: as for a call.
+            MeasureError: as for a call.
+        """
+        loaded, arrays, sizes = self._bind(inputs, _listed(out))
+        return loaded.bound(arrays, sizes)
 
     def time(self, *inputs: Any) -> float:
         """Median seconds of one call on the given inputs, without Python's overhead.

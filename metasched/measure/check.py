@@ -6,7 +6,8 @@ compared later. `inputs` makes what is checked here.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,6 +16,7 @@ from metasched.ir.dtype import DType
 from metasched.measure.inputs import GuardedArray, as_float
 from metasched.measure.kernel import Array
 from metasched.measure.records import ArgSpec
+from metasched.target.detect import usable_cores
 
 TOLERANCES: Mapping[str, float] = {
     "float64": 1e-9,
@@ -26,6 +28,8 @@ TOLERANCES: Mapping[str, float] = {
 
 _BLOCK = 1 << 18
 """Elements compared at a time: the temporaries stay in the cache."""
+
+_MANY_BLOCKS = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,23 +91,36 @@ def _largest_error(dtype: str, got: Array, want: Array) -> tuple[float, int]:
         wrong = np.flatnonzero(got.view(bits) != want.view(bits))
         return (np.inf, int(wrong[0])) if wrong.size else (0.0, 0)
     scale = _mean_magnitude(dtype, want)
-    worst, place = 0.0, 0
-    for begin in range(0, got.size, _BLOCK):
+
+    def worst(begin: int) -> tuple[float, int]:
         end = begin + _BLOCK
         errors = _errors(as_float(got[begin:end], dtype), as_float(want[begin:end], dtype), scale)
         index = int(errors.argmax())
-        if errors[index] > worst:
-            worst, place = float(errors[index]), begin + index
-    return worst, place
+        return float(errors[index]), begin + index
+
+    found = _over_blocks(worst, got.size)
+    error, place = max(found, key=lambda one: one[0], default=(0.0, 0))
+    return error, place if error > 0 else 0
 
 
 def _mean_magnitude(dtype: str, want: Array) -> float:
-    total, count = 0.0, 0
-    for begin in range(0, want.size, _BLOCK):
+    def total(begin: int) -> tuple[float, int]:
         block = np.abs(as_float(want[begin : begin + _BLOCK], dtype))
         finite = block[np.isfinite(block)]
-        total, count = total + float(finite.sum()), count + finite.size
-    return total / count if count else 0.0
+        return float(finite.sum()), finite.size
+
+    found = _over_blocks(total, want.size)
+    count = sum(size for _, size in found)
+    return sum(part for part, _ in found) / count if count else 0.0
+
+
+def _over_blocks(look: Callable[[int], tuple[float, int]], size: int) -> list[tuple[float, int]]:
+    """What a function finds in each block, on several cores where there are many blocks."""
+    begins = range(0, size, _BLOCK)
+    if len(begins) < _MANY_BLOCKS:
+        return list(map(look, begins))
+    with ThreadPoolExecutor(usable_cores()) as threads:
+        return list(threads.map(look, begins))
 
 
 def _errors(got: Array, want: Array, scale: float) -> Array:

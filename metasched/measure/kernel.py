@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import ctypes
 from collections import deque
-from collections.abc import Generator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
 from typing import Any, TypeAlias
 
@@ -93,6 +93,27 @@ class LoadedKernel:
             self._function(block.address, workspace.address)
         finally:
             self._workspaces.append(workspace)
+
+    def bound(self, arrays: Sequence[Array], sizes: Sequence[int] = ()) -> Callable[[], None]:
+        """Return a function that makes the same call again and again, checked once.
+
+        Args:
+            arrays: See `call`; they stay alive with the function, which is for one thread.
+            sizes: See `call`.
+
+        Raises:
+            UsageError: see `check`.
+        """
+        block, workspace = (
+            _Block(self.check(arrays), sizes),
+            _Workspace(self.artefact.workspace_bytes),
+        )
+        kept = (block, workspace, tuple(arrays))
+
+        def call() -> None:
+            self._function(kept[0].address, kept[1].address)
+
+        return call
 
     def time(
         self,

@@ -68,7 +68,9 @@ def describe_cuda() -> str:
 def _find(environment: tuple[str, ...]) -> CudaToolchain:
     named, home, other_home, path, _ = environment
     roots = tuple(_roots(home or other_home))
-    includes = tuple(str(r / "include") for r in roots if (r / "include/cuda_fp16.h").exists())
+    # Wheels split the headers; a folder that has all of them is better.
+    found = [r / "include" for r in roots if (r / "include/cuda_fp16.h").exists()]
+    includes = tuple(map(str, sorted(found, key=lambda f: not (f / "crt/mma.h").exists())))
     if not named:
         for library in _libraries(roots):
             if (release := _nvrtc_release(library)) is not None:
