@@ -152,7 +152,7 @@ def tune(
     setups = [
         _Setup(
             goal, space or Space.default(goal.kind), machine_of(goal),
-            strategy, model, seed, warm_start,
+            strategy, model, seed, warm_start, max(trials // len(programs) // len(goals), 1),
         )
         for goal in goals
     ]  # fmt: skip
@@ -211,6 +211,7 @@ class _Setup:
     model: str | AbstractCostModel
     seed: int
     warm_start: bool = True
+    trials: int = 64
 
 
 def _programs(given: Programs) -> list[tuple[Program, float]]:
@@ -255,9 +256,11 @@ def _task(program: Program, weight: float, setup: _Setup, database: AbstractData
     workload = Workload.from_program(program)
     records = list(database.records(workload.hash, setup.target))
     bound = setup.space.on(program, setup.target)
-    settings = StrategySettings(mutators=setup.space.mutators_on(setup.target))
+    settings = StrategySettings(mutators=setup.space.mutators_on(setup.target), trials=setup.trials)
     tuner = Tuner(
-        StructureSet(program, [sketch.trace for sketch in bound.sketches], setup.machine),
+        StructureSet(
+            program, [sketch.trace for sketch in bound.sketches], setup.machine, run=bound.run
+        ),
         _model(setup, database),
         STRATEGIES[setup.strategy](settings),
         seed=setup.seed,

@@ -89,6 +89,10 @@ class AbstractStructureSet(Protocol):
         """A structure with one structural choice changed; None when the draw was not legal."""
         ...
 
+    def rerun(self, rng: np.random.Generator) -> tuple[AbstractStructure, Ints] | None:
+        """One candidate by a fresh run of the space with all its draws; None where it failed."""
+        ...
+
     def of_trace(self, trace: Trace, /) -> tuple[AbstractStructure, Ints] | None:
         """The structure and row of a trace; None for a trace of another space."""
         ...

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
@@ -25,22 +25,36 @@ class StructureSet:
         sketches: its sketches.
         machine: rates of the target, for the prior.
         most: how many structures are kept; the least recently used ones go first.
+        run: draws a candidate by a fresh run of the space's function; None where it has none.
     """
 
     def __init__(
-        self, program: Program, sketches: Sequence[Trace], machine: AnyMachine, most: int = 512
+        self,
+        program: Program,
+        sketches: Sequence[Trace],
+        machine: AnyMachine,
+        most: int = 512,
+        run: Callable[[np.random.Generator], Trace | None] = lambda rng: None,
     ) -> None:
-        self.sketches = tuple(sketches)
+        self._program = program
+        self._run = run
         self._machine = machine
         self._most = most
-        self._free = [free_steps(sketch) for sketch in self.sketches]
-        self._structural = [structural_steps(sketch) for sketch in self.sketches]
-        self._forks = [
-            Forks(sketch, program, steps)
-            for sketch, steps in zip(self.sketches, self._structural, strict=True)
-        ]
+        self.sketches: list[Trace] = []
+        self._free: list[frozenset[int]] = []
+        self._structural: list[tuple[int, ...]] = []
+        self._forks: list[Forks] = []
+        for sketch in sketches:
+            self._add(sketch)
         self._known: dict[Key, Structure] = {}
         self.refused: dict[str, int] = {}
+
+    def _add(self, sketch: Trace) -> None:
+        steps = structural_steps(sketch)
+        self.sketches.append(sketch)
+        self._free.append(free_steps(sketch))
+        self._structural.append(steps)
+        self._forks.append(Forks(sketch, self._program, steps))
 
     def get(self, number: int, structural: dict[int, Decision]) -> Structure | None:
         """The structure of a sketch with the given structural decisions.
@@ -79,6 +93,21 @@ class StructureSet:
                     return self.get(structure.key[0], changed)
         return self._draw(int(rng.integers(len(self.sketches))), rng)
 
+    def rerun(self, rng: np.random.Generator) -> tuple[Structure, Rows] | None:
+        """One candidate with everything drawn anew; a function may bring a new sketch."""
+        try:
+            trace = self._run(rng)
+        except MetaschedError as error:
+            self._count(error)
+            return None
+        if trace is None:
+            number = int(rng.integers(max(len(self.sketches), 1)))
+            structure = self._draw(number, rng) if self.sketches else None
+            return structure and (structure, structure.sample(rng, 1)[0])
+        if all(sketch.instructions != trace.instructions for sketch in self.sketches):
+            self._add(trace)
+        return self.of_trace(trace)
+
     def of_trace(self, trace: Trace) -> tuple[Structure, Rows] | None:
         """The structure and row of a trace of one of the sketches; None for any other trace."""
         for number, sketch in enumerate(self.sketches):
@@ -108,8 +137,7 @@ class StructureSet:
         try:
             schedule = self._forks[number].replay(noted)
         except MetaschedError as error:
-            reason = str(error).splitlines()[0]
-            self.refused[reason] = self.refused.get(reason, 0) + 1
+            self._count(error)
             return None
         key: Key = (number, tuple(sorted(taken.items())))
         structure = self._recall(key) or Structure(
@@ -121,6 +149,10 @@ class StructureSet:
         while len(self._known) > self._most:
             self._known.pop(next(iter(self._known)))
         return structure
+
+    def _count(self, error: MetaschedError) -> None:
+        reason = str(error).splitlines()[0]
+        self.refused[reason] = self.refused.get(reason, 0) + 1
 
     def _recall(self, key: Key) -> Structure | None:
         found = self._known.pop(key, None)

@@ -162,9 +162,18 @@ class ProgramSpace:
         drawn = self.draw(number, np.random.default_rng(seed))
         return drawn if isinstance(drawn, Rejected) else self.finish(drawn)
 
-    def draw_function(self, rng: np.random.Generator) -> Sketch | None:
-        """A fresh run of one of the space's schedule functions; None where it has none."""
-        return draw_function(self.space, self.program, self.target, rng)
+    def run(self, rng: np.random.Generator) -> Trace | None:
+        """A fresh run of one of the space's schedule functions; None where it has none.
+
+        Where it took a way not met before, candidates of that sketch are finished as it wants.
+
+        Raises:
+            ScheduleError: a step was refused.
+        """
+        found = draw_function(self.space, self.program, self.target, rng)
+        if found is not None:
+            self._by_steps.setdefault(found.trace.instructions, found.postprocs)
+        return None if found is None else found.trace
 
     def finish(self, schedule: Schedule) -> Schedule | Rejected:
         """Run the postprocessors of a candidate's sketch on a copy of it."""

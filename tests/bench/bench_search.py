@@ -16,7 +16,7 @@ from metasched.cost.boosted_trees import BoostedTrees
 from metasched.cost.model import AbstractCostModel
 from metasched.search.strategies.evolutionary import Evolutionary, EvolutionOptions
 from metasched.search.tuner import Tuner
-from tests.core.search.fake_space import LAYOUT, FakeSpace, measure
+from metasched.testing.fake_space import LAYOUT, FakeSpace, measure
 
 
 def run(model: AbstractCostModel, population: int, trials: int) -> tuple[float, float, float]:

@@ -1,10 +1,13 @@
 """Search strategies. Read `strategy` first; a new member is imported here."""
 
 from metasched.search.strategies import (
+    droplet,
     evolutionary,
     exhaustive,
     random_search,
     replay,
+    replay_func,
+    replay_trace,
 )
 from metasched.search.strategies.strategy import (
     STRATEGIES,
@@ -22,8 +25,11 @@ __all__ = [
     "Pick",
     "Proposals",
     "StrategySettings",
+    "droplet",
     "evolutionary",
     "exhaustive",
     "random_search",
     "replay",
+    "replay_func",
+    "replay_trace",
 ]

@@ -80,11 +80,13 @@ class StrategySettings:
         population: Candidates per generation.
         mutators: Names and weights.
         traces: What `replay` replays.
+        trials: Measurements that the program can expect, for strategies with phases.
     """
 
     population: int = 512
     mutators: tuple[tuple[str, float], ...] = DEFAULT_WEIGHTS
     traces: tuple[Trace, ...] = ()
+    trials: int = 64
 
 
 StrategyFactory: TypeAlias = Callable[[StrategySettings], AbstractStrategy]

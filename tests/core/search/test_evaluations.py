@@ -7,7 +7,7 @@ import pytest
 
 from metasched.search.evaluations import Evaluations
 from metasched.search.population import Book, sample_rows
-from tests.core.search.fake_space import FakeSpace, FakeStructure
+from metasched.testing.fake_space import FakeSpace, FakeStructure
 
 
 @pytest.fixture

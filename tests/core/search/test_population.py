@@ -14,7 +14,7 @@ from metasched.search.population import (
     sample_rows,
     space_size,
 )
-from tests.core.search.fake_space import FakeSpace
+from metasched.testing.fake_space import FakeSpace
 
 
 def population(owner: list[int], rows: list[list[int]]) -> Population:

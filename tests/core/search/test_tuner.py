@@ -18,7 +18,7 @@ from metasched.search.strategies.evolutionary import Evolutionary, EvolutionOpti
 from metasched.search.strategies.random_search import RandomSearch
 from metasched.search.strategies.strategy import Context, Proposals
 from metasched.search.tuner import Tuner
-from tests.core.search.fake_space import LAYOUT, FakeSpace, measure, seconds
+from metasched.testing.fake_space import LAYOUT, FakeSpace, measure, seconds
 
 
 def tuner_for(

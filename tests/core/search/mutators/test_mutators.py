@@ -18,7 +18,7 @@ from metasched.search.population import sample_rows, transfer
 from metasched.search.problem import AbstractStructure, AbstractStructureSet, Ints
 from metasched.search.strategies.evolutionary import Evolutionary, EvolutionOptions
 from metasched.search.tuner import Tuner
-from tests.core.search.fake_space import LAYOUT, FakeSpace
+from metasched.testing.fake_space import LAYOUT, FakeSpace
 
 
 def test_unroll_draws_another_value_by_the_probabilities() -> None:

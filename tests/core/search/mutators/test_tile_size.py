@@ -10,7 +10,7 @@ import pytest
 from metasched.schedule.samplers.site import factorisations
 from metasched.search.mutators.tile_size import TileSize, tile_moves
 from metasched.search.population import sample_rows
-from tests.core.search.fake_space import FakeSpace
+from metasched.testing.fake_space import FakeSpace
 
 
 def neighbours_by_hand(table: np.ndarray, row: int) -> set[int]:

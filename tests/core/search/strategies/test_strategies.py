@@ -5,10 +5,14 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from metasched import ops
 from metasched.cost.baselines import AnalyticModel
+from metasched.cost.machine import Machine
 from metasched.errors import UsageError
+from metasched.schedule.schedule import Schedule
 from metasched.search.population import Book, Population
 from metasched.search.records import Candidate
+from metasched.search.strategies.droplet import Droplet, DropletOptions, neighbours
 from metasched.search.strategies.evolutionary import (
     EvolutionOptions,
     accept,
@@ -17,11 +21,17 @@ from metasched.search.strategies.evolutionary import (
 )
 from metasched.search.strategies.exhaustive import Exhaustive
 from metasched.search.strategies.picking import PickOptions, pick_best, pick_random
+from metasched.search.strategies.random_search import RandomSearch
 from metasched.search.strategies.replay import Replay
+from metasched.search.strategies.replay_func import ReplayFunction
+from metasched.search.strategies.replay_trace import ReplayTrace
 from metasched.search.strategies.strategy import AbstractStrategy
+from metasched.search.structure_set import StructureSet
 from metasched.search.tuner import Tuner
+from metasched.space.space import Space
+from metasched.testing.fake_space import LAYOUT, FakeSpace, measure
 from metasched.trace.trace import Trace
-from tests.core.search.fake_space import LAYOUT, FakeSpace, measure
+from tests.core.space.outline import TARGET
 
 
 def ask(space: FakeSpace, strategy: AbstractStrategy, count: int) -> tuple[Tuner, list[Candidate]]:
@@ -138,3 +148,74 @@ def test_temperature_falls_from_hot_to_cold() -> None:
 def test_population_outside_its_range_is_refused(population: int) -> None:
     with pytest.raises(UsageError, match=r"expected 2 to 8192"):
         EvolutionOptions(population=population)
+
+
+def test_replayed_traces_take_each_decision_anew() -> None:
+    space = FakeSpace(valid=lambda rows: rows[:, 0] % 2 == 0)
+    _, asked = ask(space, ReplayTrace(), 24)
+    assert len({(c.structure.key, tuple(c.row)) for c in asked}) == 24
+    assert len({c.structure.key for c in asked}) > 3
+    assert all(c.row[0] % 2 == 0 for c in asked)
+    assert {c.origin for c in asked} == {"replay_trace"}
+
+
+def test_replayed_functions_are_run_for_each_candidate() -> None:
+    space = FakeSpace()
+    tuner, asked = ask(space, ReplayFunction(), 12)
+    assert len({(c.structure.key, tuple(c.row)) for c in asked}) == 12
+    assert {c.origin for c in asked} == {"replay_func"}
+    tuner.tell(measure(asked))
+    assert len(tuner.ask(4)) == 4
+
+
+def rare(schedule: Schedule) -> None:
+    """Takes one of its ways in one of about 200 runs."""
+    i, *_ = schedule.get_loops(schedule.get_block("c"))
+    if schedule.int_of(schedule.sample_categorical([0, 1], [0.995, 0.005])):
+        schedule.split(i, schedule.sample_perfect_tile(i, 2))
+
+
+def test_a_way_that_its_first_runs_missed_is_found_by_replaying_the_function() -> None:
+    bound = Space.from_function(rare).on(ops.matmul(m=64, n=8, k=8), TARGET)
+    assert len(bound.sketches) == 1
+    traces = [sketch.trace for sketch in bound.sketches]
+    machine = Machine(2, 64, 32, 4e-10, 32768, 1 << 20, 1 << 25, 1e11, 1e11, 1e10)
+    structures = StructureSet(bound.program, traces, machine, run=bound.run)
+    rng = np.random.default_rng(0)
+    found = [structures.rerun(rng) for _ in range(1000)]
+    assert len(structures.sketches) == 2
+    split = next(f for f in found if f is not None and len(f[0].sites) == 1)
+    trace = split[0].trace(split[1])
+    assert structures.of_trace(trace) is not None
+    assert len(bound.postprocs_of(trace)) == len(Space.default().postprocs or ())
+
+
+def test_neighbours_are_one_step_away_at_one_site() -> None:
+    structure = FakeSpace(extents=((8, 2),)).all[0, 0]
+    row = np.array([1, 0])
+    rows = neighbours(structure, row)
+    assert [structure.tables[0][r[0]].tolist() for r in rows if r[1] == 0] == [
+        [1, 8],
+        [4, 2],
+        [8, 1],
+    ]
+    assert [r.tolist() for r in rows if r[0] == 1] == [[1, 1]]
+
+
+def test_droplet_descends_to_a_local_optimum_and_then_goes_on() -> None:
+    space = FakeSpace(extents=((64, 3), (64, 2)), sketches=1, locations=1)
+    (structure,) = space.all.values()
+    tuner = Tuner(
+        space, AnalyticModel(LAYOUT), Droplet(RandomSearch(), DropletOptions(8, 1)), seed=1
+    )
+    origins: list[str] = []
+    for _ in range(40):
+        asked = tuner.ask(8)
+        origins += [c.origin for c in asked]
+        tuner.tell(measure(asked))
+    best, seconds = tuner.best or pytest.fail("nothing was measured")
+    rows = neighbours(structure, best.row)
+    assert seconds <= structure.seconds(rows).min()
+    first = origins.index("droplet")
+    assert set(origins[:first]) == {"random"}
+    assert "random" in origins[first:], "a local optimum is not the end"

@@ -25,6 +25,8 @@ UNROLL = 4
 
 @dataclass(frozen=True, eq=False)
 class FakeEvaluation:
+    """Features, prior and validity of candidates."""
+
     features: np.ndarray
     prior_s: Floats
     valid: Bools
@@ -42,20 +44,27 @@ class FakeStructure:
 
     def factors(self, rows: Ints) -> Floats:
         """Logarithms of all factors and the unroll choice, ``(n, columns)``."""
-        tiles = [np.log2(table[rows[:, c]]) for c, table in enumerate(self.tables[:-1])]
+        tiles = [
+            np.log2(table[rows[:, c]].astype(np.float64))
+            for c, table in enumerate(self.tables[:-1])
+        ]
         return np.hstack([*tiles, rows[:, -1:].astype(np.float64)])
 
     def distance(self, x: Floats) -> Floats:
         """How far each column is from its optimum, ``(n, columns)``."""
-        return np.abs(x - (np.arange(x.shape[1]) * (self.key[1] + 2)) % 4)
+        steps: Floats = np.arange(x.shape[1], dtype=np.float64)
+        optimum: Floats = (steps * (self.key[1] + 2)) % 4
+        return np.abs(x - optimum)
 
     def seconds(self, rows: Ints) -> Floats:
         """The truth, ``(n,)``."""
         x = self.factors(rows)
-        bend = 0.08 * self.distance(x).sum(axis=1) + 0.15 * np.abs(x[:, 0] - x[:, -2])
+        tail: Floats = x[:, 0] - x[:, -2]
+        bend = 0.08 * self.distance(x).sum(axis=1) + 0.15 * np.abs(tail)
         return 1e-4 * np.exp(bend + 0.3 * self.key[0] + 0.1 * self.key[1])
 
     def evaluate(self, rows: Ints) -> FakeEvaluation:
+        """Features that hold all factors, and a prior that knows a part of the landscape."""
         x = self.factors(rows)
         features = np.zeros((len(rows), 2, WIDTH), dtype=np.float32)
         features[:, :, : x.shape[1]] = x[:, None, :]
@@ -65,6 +74,7 @@ class FakeStructure:
         return FakeEvaluation(features, np.stack([crude, 0.1 * crude], axis=1), self.valid(rows))
 
     def trace(self, row: Ints) -> Trace:
+        """A trace without steps that holds the key and the factors as decisions."""
         tiles = {c + 1: tuple(int(v) for v in table[row[c]]) for c, table in enumerate(self.tables)}
         return Trace((), {0: self.key, **tiles})
 
@@ -91,14 +101,24 @@ class FakeSpace:
         }
 
     def seed(self, rng: np.random.Generator, count: int) -> list[FakeStructure]:
+        """Draw structures."""
         keys = list(self.all)
         return [self.all[keys[i]] for i in rng.permutation(len(keys))[:count]]
 
     def neighbour(self, structure: FakeStructure, rng: np.random.Generator) -> FakeStructure | None:
+        """The location before or after, None beyond the ends."""
         sketch, location = structure.key
         return self.all.get((sketch, location + int(rng.choice([-1, 1]))))
 
+    def rerun(self, rng: np.random.Generator) -> tuple[FakeStructure, Ints] | None:
+        """A candidate with everything drawn anew."""
+        if not self.all:
+            return None
+        structure = self.seed(rng, 1)[0]
+        return structure, np.array([int(rng.integers(len(t))) for t in structure.tables])
+
     def of_trace(self, trace: Trace) -> tuple[FakeStructure, Ints] | None:
+        """The structure and row of a trace."""
         structure = self.all.get(trace.decisions.get(0))  # type: ignore[arg-type]
         if structure is None:
             return None
