@@ -317,10 +317,13 @@ def _check_kernel(torch: Any, case: Case, name: str, kernel: ms.Kernel, log: Log
 
 
 def _tune_case(torch: Any, case: Case, options: argparse.Namespace, log: Log) -> None:
+    from metasched_db import open_sql
+
     from tests.gpu.measuring import TOLERANCES, error, inputs, interleaved, poisoned
 
     began = time.monotonic()
-    database = f"sqlite:///{options.out.resolve()}/records.db"
+    # By its function: the package need not be installed here, so it has no entry points.
+    database = open_sql(f"sqlite:///{options.out.resolve()}/records.db")
     measure = ms_measure()
     result = ms.tune(
         case.program, target=options.target, database=database, trials=options.trials,
