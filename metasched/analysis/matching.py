@@ -72,10 +72,22 @@ class _Matcher:
     def run(self, pattern: Store, store: Store) -> Match | None:
         target = Load(store.buffer, store.indices)
         for first in self.match(Load(pattern.buffer, pattern.indices), target, Match()):
-            for found in self.match(pattern.value, store.value, first):
+            for part in self.match(pattern.value, store.value, first):
+                found = self.with_last(part)
                 if self.is_complete(found):
                     return found
         return None
+
+    def with_last(self, found: Match) -> Match:
+        """Bind the last iteration that never indexes alone, if just one is left on each side."""
+        left = [it for var, it in self._axes.items() if not _is_unit(it) and var not in found.iters]
+        own = [it for var, it in self._own.items() if var not in found.iters.values()]
+        if len(left) != 1 or len(own) != 1:
+            return found
+        (axis,), (last,) = left, own
+        if (axis.kind, int_value(axis.extent)) != (last.kind, int_value(last.extent)):
+            return found
+        return replace(found, iters={**found.iters, axis.var: last.var})
 
     def is_complete(self, found: Match) -> bool:
         """Whether every iteration has its partner and all indices agree."""

@@ -81,6 +81,7 @@ class GpuPrinter(CFamilyPrinter):
         self._written: frozenset[Buffer] = frozenset()
         self._index = "int"
         self._threads = 1
+        self._fences: tuple[str, ...] = ()
 
     # -- kernels -------------------------------------------------------------------------------
 
@@ -88,6 +89,7 @@ class GpuPrinter(CFamilyPrinter):
         """Print a kernel and say how to launch it."""
         entry = "metasched_" + self.name(kernel.name)
         self._threads = kernel.threads
+        self._fences = self.fences(kernel.body)
         self._written = frozenset(written_buffers(kernel.body))
         self._index = "int" if _fits_32_bits(kernel, self._bounds) else self.gpu.wide
         used = self._written | {x.buffer for x in loads(kernel.body)}
@@ -114,6 +116,13 @@ class GpuPrinter(CFamilyPrinter):
         head = f"{self.gpu.function} void ms_p_{procedure.name}({', '.join(params)})"
         lines = procedure.text[self.gpu.language].strip().splitlines()
         return "\n".join((f"{head} {{", *(f"  {line}" for line in lines), "}"))
+
+    def fences(self, body: Stmt) -> tuple[str, ...]:
+        """What the procedures that a kernel calls need in front of its barriers."""
+        called = (PROCEDURES[s.fn] for s in walk(body) if isinstance(s, Invoke) and s.fn != BARRIER)
+        language = self.gpu.language
+        found = (p.before_barrier[language] for p in called if language in p.before_barrier)
+        return tuple(dict.fromkeys(found))
 
     def param(self, buffer: Buffer) -> str:
         """A pointer parameter."""
@@ -166,6 +175,8 @@ class GpuPrinter(CFamilyPrinter):
         """Print a call for its effects."""
         self.declare_pending()
         if stmt.fn == BARRIER:
+            for line in self._fences:
+                self.line(line)
             self.line(self.gpu.barrier)
             return
         self.procedures[stmt.fn] = None

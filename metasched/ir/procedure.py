@@ -81,6 +81,8 @@ class Procedure:
         threads: how many threads of ``threadIdx.x`` call it together.
         features: what the target must offer, by name.
         includes: the headers that the text needs.
+        before_barrier: a statement by language that each thread needs in front of each barrier of a
+            kernel that calls it, as where its reads bypass the order of plain stores.
 
     Raises:
         UsageError: a fragment does not spread evenly over the threads.
@@ -95,6 +97,7 @@ class Procedure:
     threads: int = 32
     features: tuple[str, ...] = ()
     includes: tuple[str, ...] = ()
+    before_barrier: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
 
     def __post_init__(self) -> None:
         for param in (*self.outputs, *self.args):

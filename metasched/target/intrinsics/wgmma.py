@@ -1,0 +1,124 @@
+"""Products of 64 rows by four warps together, from shared memory: wgmma of Hopper.
+
+Both operands stay in shared memory, as core matrices of 8 x 16 bytes that are each in one piece;
+descriptors say how far apart they are. So no swizzle is needed: threads that copy neighbouring core
+rows meet no bank twice. Each product waits for its result.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from metasched.ir.dtype import DType
+from metasched.ir.procedure import Param
+from metasched.target.intrinsics.tensor_core import (
+    CORE_COLUMNS,
+    CORES,
+    GROUPS,
+    Operand,
+    TensorCoreGroup,
+    copy,
+    product,
+    zero,
+)
+
+_THREADS: Final = 128
+_ROWS: Final = 64
+_TERMS: Final = 64
+_STEP: Final = 16
+"""Terms of one instruction."""
+
+_CORE: Final = 64
+"""Elements of a core matrix."""
+
+_A_LAYOUT: Final = "i, k -> [i // 8, k // 8, i % 8, k % 8]"
+_B_LAYOUT: Final = "k, j -> [k // 8, j // 8, k % 8, j % 8]"
+_FLAT: Final = ("a, b, c, d -> [a, b * 8 + c, d]", "a, b, c -> [a, b * 8 + c]")
+"""Core matrices of a row after each other: what the product takes."""
+
+_FENCE: Final = 'asm volatile("fence.proxy.async.shared::cta;" ::: "memory");'
+"""Stores to shared memory come before what wgmma reads there."""
+
+_DESCRIPTOR: Final = """\
+((unsigned long long)(((unsigned)__cvta_generic_to_shared({at}) & 0x3ffff) >> 4) \
+| (unsigned long long)(({lead}) * 2 >> 4 & 0x3fff) << 16 \
+| (unsigned long long)(({stride}) * 2 >> 4 & 0x3fff) << 32)"""
+
+
+def _text(columns: int, kind: str) -> str:
+    """Four instructions of 16 terms.
+
+    The first operand has terms in rows: the leading offset is from one core matrix to the next 8
+    terms, the other one to the next 8 rows. The second operand has columns in rows: there the
+    leading offset is to the next 8 terms and the other one to the next 8 columns.
+    """
+    registers = columns // 2
+    outs = ", ".join(f"%{n}" for n in range(registers))
+    held = ", ".join(f'"+f"(o0[{n}])' for n in range(registers))
+    steps = "\n".join(
+        f"  const unsigned long long a{step} = "
+        + _DESCRIPTOR.format(at=f"x0 + {2 * step * _CORE}", lead=_CORE, stride="ld_x0")
+        + f", b{step} = "
+        + _DESCRIPTOR.format(at=f"x1 + {2 * step} * ld_x1", lead="ld_x1", stride=_CORE)
+        + ";\n"
+        f'  asm volatile("wgmma.mma_async.sync.aligned.m64n{columns}k16.f32.{kind}.{kind} '
+        f'{{{outs}}}, %{registers}, %{registers + 1}, 1, 1, 1, 0, 1;"\n'
+        f'               : {held} : "l"(a{step}), "l"(b{step}));'
+        for step in range(_TERMS // _STEP)
+    )
+    return (
+        "{\n"
+        '  asm volatile("wgmma.fence.sync.aligned;" ::: "memory");\n'
+        f"{steps}\n"
+        '  asm volatile("wgmma.commit_group.sync.aligned;" ::: "memory");\n'
+        '  asm volatile("wgmma.wait_group.sync.aligned 0;" ::: "memory");\n'
+        "}\n"
+        "(void)x2;"
+    )
+
+
+def _store(columns: int) -> str:
+    return (
+        "const int lane = threadIdx.x % 32;\n"
+        "const int row = threadIdx.x / 32 * 16 + lane / 4, col = lane % 4 * 2;\n"
+        "#pragma unroll\n"
+        f"for (int n = 0; n < {columns // 4}; ++n)\n"
+        "  *(float2 *)(o0 + (row + n % 2 * 8) * ld_o0 + n / 2 * 8 + col) = "
+        "*(const float2 *)(x0 + n * 2);"
+    )
+
+
+def _group(operand: str, kind: str, columns: int) -> str:
+    name = f"wgmma_{kind}_f32_kn_{columns}"
+    dtype, wide = DType.of(operand), DType.of("float32")
+    a = Param(dtype, (_ROWS // 8, _TERMS * 8), "shared")
+    b = Param(dtype, (_TERMS // 8, columns * 8), "shared")
+    c = Param(wide, (_ROWS, columns), "wmma.accumulator")
+    features = ("wgmma",)
+    clear = f"#pragma unroll\nfor (int n = 0; n < {columns // 2}; ++n) o0[n] = 0.0f;"
+    GROUPS.register(
+        name,
+        TensorCoreGroup(
+            name, (_ROWS, columns, _TERMS), (operand, "float32"), "kn", _THREADS,
+            Operand(None, "shared", (_A_LAYOUT, *_FLAT)),
+            Operand(None, "shared", (_B_LAYOUT, *_FLAT)),
+            zero(f"{name}_zero", c, clear, _THREADS),
+            product(
+                f"{name}_mma", (_ROWS, columns, _TERMS), (a, b, c), (CORES, CORE_COLUMNS),
+                _text(columns, kind), _THREADS, features, _FENCE,
+            ),
+            copy(
+                f"{name}_store", c, Param(wide, c.shape, "global"), _store(columns), _THREADS
+            ),
+            features, 20,
+        ),
+    )  # fmt: skip
+    return name
+
+
+WGMMA: Final = tuple(
+    _group(operand, kind, columns)
+    for columns in (64, 128, 256)
+    for operand, kind in (("float16", "f16"), ("bfloat16", "bf16"))
+)
+"""The names of the groups."""
