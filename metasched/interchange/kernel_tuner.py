@@ -122,11 +122,13 @@ def _of_result(entry: Any, name: str, report: ImportReport) -> TuningRecord:
     status = _status(data.get("invalidity", "correct"))
     runs = get_list(times.get("runtimes") or [], "runtimes")
     samples = tuple(get_seconds(t, "runtimes", MS) for t in runs)
-    metrics: dict[Any, Any] = {}
+    metrics: dict[str, Any] = {}
     for item in get_list(data.get("measurements", []), "measurements"):
         measured = get_dict(item, "a measurement")
-        if measured.get("name") != "time" or measured.get("unit", "ms") not in _MS_UNITS:
-            metrics[_metric_name(measured)] = measured.get("value")
+        what = get_text(measured.get("name"), "the name of a measurement")
+        unit = get_text(measured.get("unit", ""), "a unit")
+        if what != "time" or unit not in _MS_UNITS:
+            metrics[f"{what} {unit}".rstrip()] = measured.get("value")
         elif status is Status.OK:
             samples = samples or (get_seconds(measured.get("value"), "time", MS),)
     return _record(
@@ -138,12 +140,6 @@ def _of_result(entry: Any, name: str, report: ImportReport) -> TuningRecord:
         _timers(times),
         data.get("timestamp"),
     )
-
-
-def _metric_name(measured: Mapping[str, Any]) -> str:
-    name = get_text(measured.get("name"), "the name of a measurement")
-    unit = get_text(measured.get("unit", ""), "a unit")
-    return f"{name} {unit}".rstrip()
 
 
 def _of_cached(

@@ -16,7 +16,7 @@ from typing import Any, Final
 
 from metasched.database import AbstractDatabase, MemoryDatabase, Snapshot, write_snapshot
 from metasched.database.records import Workload
-from metasched.errors import MetaschedError
+from metasched.errors import DatabaseError, MetaschedError
 from metasched.interchange import import_foreign
 from metasched.measure.records import Status
 from metasched.ops import matmul
@@ -27,6 +27,7 @@ from metasched.testing.database_records import (
     make_record,
     make_target,
 )
+from metasched.testing.tvm_graphs import encoded, row_maxima
 
 Check = Callable[[bytes], bool]
 
@@ -77,6 +78,19 @@ def check_tvm(data: bytes) -> bool:
     )
 
 
+def check_tvm_program(data: bytes) -> bool:
+    """The graph of a program in such a database; a record refers to it."""
+
+    def use(database: AbstractDatabase, path: Path) -> None:
+        (path.parent / "database_workload.json").write_text(json.dumps(["1", encoded(data)]))
+        path.write_text(json.dumps([0, [[[_GET_BLOCK], []], [1e-4], {}, []]]))
+        report = import_foreign(database, path, "tvm")
+        if not report.records:
+            raise DatabaseError("skipped")
+
+    return _with_file(data, use)
+
+
 def check_t4(data: bytes) -> bool:
     """A T4 file of Kernel Tuner."""
     return _with_file(data, lambda database, path: import_foreign(database, path, "t4"))
@@ -112,6 +126,7 @@ def check_dispatch(data: bytes) -> bool:
 CHECKS: Final[dict[str, Check]] = {
     "export": check_export,
     "tvm": check_tvm,
+    "tvm-program": check_tvm_program,
     "t4": check_t4,
     "kernel-tuner": check_cache,
     "snapshot": check_snapshot,
@@ -150,6 +165,7 @@ _TVM_STEPS: Final[list[Any]] = [
     ["CacheWrite", ["b0", []], [0, "global"], ["b8"]],
     ["SampleCategorical", [], [[0, 16], [0.5, 0.5]], ["v9"]],
 ]
+_GET_BLOCK: Final = ["GetSBlock", [], ["m", "main"], ["b0"]]
 _TVM: Final[list[Any]] = [
     0,
     [
@@ -177,6 +193,7 @@ _RESULT: Final = {
 SEEDS: Final[dict[str, Callable[[], bytes]]] = {
     "export": lambda: _file(_source().export),
     "tvm": lambda: b"\n".join([json.dumps(_TVM).encode()] * 2),
+    "tvm-program": lambda: json.dumps(row_maxima()).encode(),
     "t4": lambda: json.dumps({"schema_version": "1.0.0", "results": [_RESULT]}).encode(),
     "kernel-tuner": lambda: json.dumps(_CACHE).encode(),
     "snapshot": lambda: _file(_snapshot),

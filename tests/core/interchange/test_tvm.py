@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -17,6 +18,7 @@ from metasched.schedule.replay import replay
 from metasched.trace.trace import Trace
 from metasched.verifying import verify
 
+FOLDER = Path(__file__).parent / "data" / "tvm"
 DATA = Path(__file__).parent / "data" / "tvm_matmul.json"
 PROGRAM = ms.ops.matmul(m=64, n=48, k=32)
 TARGET = ms.Target("cpu")
@@ -101,6 +103,7 @@ def test_a_program_of_other_parameters_is_named() -> None:
         ("{}", "expected a list, got dict"),
         ("[0]", "expected a workload and a record, got 1 items"),
         ("[0, [1]]", "a record has 4 parts, got 1"),
+        ("[null, [[], [], {}, []]]", "the number of the workload is none"),
         ("[" * 100_000, "nested too deeply|is no JSON"),
         ("nonsense", "is no JSON"),
     ],
@@ -111,6 +114,39 @@ def test_a_line_that_is_no_record_imports_nothing(file: Path, text: str, message
         with pytest.raises(DatabaseError, match=f"line 2: .*({message})"):
             import_foreign(database, file, "tvm", programs=[PROGRAM])
         assert database.stats().records == 0
+
+
+def test_programs_are_read_from_the_file_beside() -> None:
+    with MemoryDatabase() as database:
+        report = import_foreign(database, FOLDER, "tvm")
+        assert len(report.records) == 6
+        assert database.stats().records == 3  # two of each are one candidate
+        assert report.skipped == {}
+        assert report.lost["annotation 'axis' of a program"] == 1
+        (matmul,) = database.records(PROGRAM, TARGET)
+        assert matmul.evidence["imported_from"] == "tvm"
+
+
+def test_a_program_that_cannot_be_read_says_why(tmp_path: Path) -> None:
+    shutil.copytree(FOLDER, tmp_path, dirs_exist_ok=True)
+    beside = tmp_path / "database_workload.json"
+    lines = beside.read_text().splitlines()
+    beside.write_text("\n".join((lines[0], '["1","AAAA"]', lines[2])))
+    report = read_tvm(tmp_path, [], TARGET)
+    assert len(report.records) == 4
+    ((reason, count),) = report.skipped.items()
+    assert count == 2
+    assert "float32(16, 24), and of TVM's: a workload is no JSON" in reason
+
+
+def test_a_record_of_no_program_says_so(tmp_path: Path) -> None:
+    shutil.copytree(FOLDER, tmp_path, dirs_exist_ok=True)
+    beside = tmp_path / "database_workload.json"
+    beside.write_text(beside.read_text().splitlines()[0])
+    assert sum(read_tvm(tmp_path, [], TARGET).skipped.values()) == 4
+    beside.write_text("{}")
+    with pytest.raises(DatabaseError, match=r"database_workload.json' line 1: .* expected a list"):
+        read_tvm(tmp_path, [], TARGET)
 
 
 def test_programs_and_format_have_to_be_given() -> None:
