@@ -31,7 +31,7 @@ FAILED: Final = 1
 BAD_USAGE: Final = 2
 INTERRUPTED: Final = 130
 
-COMMANDS: Final = ("tune", "query", "space", "bench", "db", "model", "targets")
+COMMANDS: Final = ("tune", "query", "space", "bench", "db", "model", "simulate", "targets")
 _USER_CAN_REPAIR: Final = (
     UsageError,
     ToolchainError,
