@@ -115,3 +115,13 @@ CUDA: Final = GpuDialect(
     wide="long long",
     aligned="__align__(16) ",
 )
+
+
+def copy_function(size: int) -> str:
+    """The function that starts a copy of some bytes to shared memory."""
+    cache = "cg" if size == 16 else "ca"
+    return (
+        f"{CUDA.function} void ms_cp_async_{size}(void *to, const void *from) {{\n"
+        f'  asm volatile("cp.async.{cache}.shared.global [%0], [%1], {size};"\n'
+        '               :: "r"((unsigned)__cvta_generic_to_shared(to)), "l"(from) : "memory");\n}'
+    )

@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from typing import Final
 
 from metasched.codegen.c_family import CFamilyPrinter
-from metasched.codegen.cuda import CUDA
+from metasched.codegen.cuda import CUDA, copy_function
 from metasched.codegen.gpu_dialect import GpuDialect
 from metasched.codegen.gpu_source import GpuSource, KernelLaunch
 from metasched.codegen.opencl import opencl
@@ -32,6 +32,7 @@ from metasched.ir.simplify import Simplifier
 from metasched.ir.stmt import For, Invoke, Stmt, Store
 from metasched.ir.walk import loads, stmt_exprs, walk, walk_expr, written_buffers
 from metasched.lower.affine import has_load
+from metasched.lower.gpu.async_copies import COMMIT, COPY, waits_for
 from metasched.lower.gpu.combine import SHUFFLE, WARP
 from metasched.lower.gpu.kernel import BARRIER, PRIVATE, Axis, GpuLowered, Kernel
 from metasched.lower.gpu.memory import bytes_of
@@ -60,6 +61,7 @@ def emit_gpu(lowered: GpuLowered, target: Machine) -> GpuSource:
     text = [
         *dict.fromkeys((*dialect.header(types), *includes)),
         *dialect.prelude(printer.vector_types, printer.helpers),
+        *(copy_function(size) for size in sorted(printer.copies)),
         *functions,
         *printer.lines,
         "",
@@ -77,6 +79,7 @@ class GpuPrinter(CFamilyPrinter):
         self.buffers = (*lowered.params, *lowered.temporaries)
         self.scalars: dict[DType, None] = {}
         self.procedures: dict[str, None] = {}
+        self.copies: dict[int, None] = {}
         self._bounds = Simplifier(lowered.ranges)
         self._written: frozenset[Buffer] = frozenset()
         self._index = "int"
@@ -119,7 +122,8 @@ class GpuPrinter(CFamilyPrinter):
 
     def fences(self, body: Stmt) -> tuple[str, ...]:
         """What the procedures that a kernel calls need in front of its barriers."""
-        called = (PROCEDURES[s.fn] for s in walk(body) if isinstance(s, Invoke) and s.fn != BARRIER)
+        calls = (s.fn for s in walk(body) if isinstance(s, Invoke) and s.fn in PROCEDURES)
+        called = (PROCEDURES[fn] for fn in calls)
         language = self.gpu.language
         found = (p.before_barrier[language] for p in called if language in p.before_barrier)
         return tuple(dict.fromkeys(found))
@@ -179,16 +183,32 @@ class GpuPrinter(CFamilyPrinter):
                 self.line(line)
             self.line(self.gpu.barrier)
             return
+        if stmt.fn == COPY:
+            self.copy(stmt.outputs[0], stmt.args[0])
+            return
+        if stmt.fn == COMMIT.fn:
+            self.line('asm volatile("cp.async.commit_group;" ::: "memory");')
+            return
+        if (left := waits_for(stmt)) is not None:
+            self.line(f'asm volatile("cp.async.wait_group {left};" ::: "memory");')
+            return
         self.procedures[stmt.fn] = None
         places = len(PROCEDURES[stmt.fn].params) - len(stmt.outputs)
         texts = [self.address(place) for place in (*stmt.outputs, *stmt.args[:places])]
         texts += [self.expr(stride) for stride in stmt.args[places:]]
         self.line(f"ms_p_{stmt.fn}({', '.join(texts)});")
 
+    def copy(self, place: Expr, source: Expr) -> None:
+        """Start a copy to shared memory beside the thread."""
+        size = source.dtype.bytes
+        self.copies[size] = None
+        self.line(f"ms_cp_async_{size}({self.address(place)}, {self.address(source)});")
+
     def address(self, place: Expr) -> str:
         """The address of the first element of a tile."""
         assert isinstance(place, Load)
-        return f"&{self.element(place.buffer, place.indices[0])}"
+        (index,) = place.indices
+        return f"&{self.element(place.buffer, index.base if isinstance(index, Ramp) else index)}"
 
     def loop(self, loop: For) -> None:
         """Print a loop."""

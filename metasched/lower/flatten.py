@@ -45,6 +45,9 @@ class _Flatten:
                 return Store(self.flat(stmt.buffer).buffer, indices, self.expr(stmt.value))
             case Invoke() if stmt.fn in PROCEDURES:
                 return self.call(stmt)
+            case Invoke():
+                outputs = tuple(as_load(self.expr(o)) for o in stmt.outputs)
+                return Invoke(stmt.fn, outputs, tuple(self.expr(a) for a in stmt.args))
             case Alloc():
                 return Alloc(self.flat(stmt.buffer).buffer, self.visit(stmt.body))
             case _:

@@ -34,7 +34,8 @@ from metasched.ir.expr import (
 )
 from metasched.ir.reference_math import bf16
 from metasched.ir.stmt import Alloc, For, If, Invoke, Program, Seq, Stmt, Store, seq
-from metasched.ir.walk import map_stmts, walk
+from metasched.ir.walk import as_load, map_stmts, walk
+from metasched.lower.gpu.async_copies import COMMIT, COPY, waits_for
 from metasched.lower.gpu.combine import SHUFFLE
 from metasched.lower.gpu.kernel import BARRIER, PRIVATE, GpuLowered, Kernel
 
@@ -154,6 +155,10 @@ def _poisoned(flat: Buffer) -> Array:
     return np.full(size, -(2**40) + 77, np.int64)
 
 
+_Copy: TypeAlias = "tuple[Buffer, Array, Array, Array]"
+"""The target of a copy: buffer and elements, the threads that asked for it, and the values."""
+
+
 class _Block:
     """The threads of one block."""
 
@@ -172,6 +177,8 @@ class _Block:
             held.written_in[:] = held.read_in[:] = _UNSET
         self.memory |= {b.name: _Memory(_poisoned(b)) for b in kernel.shared}
         self.own: dict[str, Array] = {}
+        self.copies: list[_Copy] = []
+        self.groups: list[list[_Copy]] = []
         self.env: dict[Var, Any] = {}
         self.active = np.ones(self.count, np.bool_)
 
@@ -263,11 +270,40 @@ class _Block:
         return value
 
     def invoke(self, stmt: Invoke) -> None:
+        if stmt.fn == COPY:
+            self.start_copy(stmt.outputs[0], as_load(stmt.args[0]))
+            return
+        if stmt.fn == COMMIT.fn:
+            self.groups.append(self.copies)
+            self.copies = []
+            return
+        if (left := waits_for(stmt)) is not None:
+            while len(self.groups) > left:
+                self.finish_copies(self.groups.pop(0))
+            return
         if stmt.fn != BARRIER:
             raise UsageError(f"procedure '{stmt.fn}' cannot be simulated")
         if not self.active.all():
             self.problem("a barrier that not all threads of the block meet")
         self.phase += 1
+
+    def start_copy(self, place: Load, source: Load) -> None:
+        """Copies read their source at once; their target is undefined until a wait."""
+        for lane in range(source.dtype.lanes):
+            value = self.spread(self.load(source, lane))[self.active]
+            at = self.bounded(
+                place.buffer, self.spread(self.value(place.indices[0], lane)), self.active
+            )
+            self.written(place.buffer, at)
+            places = at[self.active]
+            self.memory[place.buffer.name].data[places] = np.nan
+            self.copies.append((place.buffer, places, self.threads[self.active], value))
+
+    def finish_copies(self, copies: list[_Copy]) -> None:
+        for buffer, places, who, value in copies:
+            held = self.memory[buffer.name]
+            held.data[places] = value
+            held.writer[places], held.written_in[places] = who, self.phase
 
     # -- common memory -------------------------------------------------------------------------
 

@@ -17,10 +17,11 @@ from metasched.ir.expr import Buffer, Expr, Var, const, int_value
 from metasched.ir.procedure import PROCEDURES
 from metasched.ir.stmt import Alloc, For, If, Invoke, Seq, Stmt, Store, seq
 from metasched.ir.threads import COMMON_SCOPES
-from metasched.ir.walk import as_load, loads, stmt_exprs, stores, walk
+from metasched.ir.walk import as_load, child_stmts, loads, map_stmts, stmt_exprs, stores, walk
 from metasched.lower.affine import has_load, variables
+from metasched.lower.gpu.async_copies import is_done
 from metasched.lower.gpu.footprints import Access, Footprints, accesses_of
-from metasched.lower.gpu.kernel import BARRIER, Kernel
+from metasched.lower.gpu.kernel import BARRIER, HERE, Kernel
 from metasched.lower.scope import Scope
 
 _WAIT: Final = Invoke(BARRIER)
@@ -50,14 +51,34 @@ def place_barriers(kernel: Kernel, scope: Scope) -> Kernel:
         CodegenError: a barrier would be needed where not all threads of a block get to.
     """
     if kernel.threads == 1:
-        return kernel
+        return replace(kernel, body=_with_places(kernel.body, ()))
     placing = _Barriers(
         scope,
         Footprints(kernel.thread_axes, scope),
         frozenset(axis.var for axis in kernel.thread_axes if axis.extent > 1),
         _exchanged(kernel.body),
     )
-    return replace(kernel, body=placing.visit(kernel.body, ()).stmt)
+    late = placing.visit(_with_places(kernel.body, ()), ()).stmt
+    if HERE not in list(walk(kernel.body)):
+        return replace(kernel, body=late)
+    early = placing.visit(_with_places(kernel.body, (_WAIT,)), ()).stmt
+    return replace(kernel, body=min((late, early), key=_waiting))
+
+
+def _with_places(stmt: Stmt, instead: tuple[Stmt, ...]) -> Stmt:
+    """The statement with something else in the places that are good for a barrier."""
+    if isinstance(stmt, Seq):
+        parts = [instead if s == HERE else (_with_places(s, instead),) for s in stmt.stmts]
+        return seq(*(s for part in parts for s in part))
+    return map_stmts(stmt, lambda s: _with_places(s, instead))
+
+
+def _waiting(stmt: Stmt) -> int:
+    """How many barriers a thread meets."""
+    if stmt == _WAIT:
+        return 1
+    inside = sum(_waiting(child) for child in child_stmts(stmt))
+    return inside * (int_value(stmt.extent) or 1) if isinstance(stmt, For) else inside
 
 
 def _exchanged(body: Stmt) -> frozenset[Buffer]:
@@ -95,6 +116,8 @@ class _Barriers:
                     own = Access(stmt.buffer, stmt.indices[0], True, (), conditions)
                     found = (*found, own)
                 return _Part(stmt, found, found)
+            case Invoke() if stmt == _WAIT:
+                return _Part(stmt, (), (), True)
             case Invoke():
                 found = tuple(self.reached(stmt, conditions))
                 return _Part(stmt, found, found)
@@ -103,6 +126,10 @@ class _Barriers:
 
     def reached(self, call: Invoke, conditions: tuple[Expr, ...]) -> Iterator[Access]:
         """All elements of the tiles in common memory that a procedure touches."""
+        if is_done(call):
+            (place,) = call.outputs
+            if place.buffer in self.exchanged:
+                yield Access(place.buffer, place.indices[0], True, (), conditions)
         if call.fn not in PROCEDURES:
             return
         params = PROCEDURES[call.fn].params

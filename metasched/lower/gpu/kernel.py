@@ -8,7 +8,7 @@ from math import prod
 from typing import Final
 
 from metasched.ir.expr import Buffer, Expr, Var
-from metasched.ir.stmt import Stmt
+from metasched.ir.stmt import Invoke, Stmt
 
 BLOCK_AXES: Final = ("blockIdx.x", "blockIdx.y", "blockIdx.z")
 THREAD_AXES: Final = ("threadIdx.x", "threadIdx.y", "threadIdx.z")
@@ -19,6 +19,9 @@ PRIVATE: Final = frozenset({"local", "register"})
 
 BARRIER: Final = "barrier"
 """The procedure at which the threads of a block wait for each other."""
+
+HERE: Final = Invoke("barrier_if_needed")
+"""A good place for a barrier, if one is needed."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,6 +16,7 @@ from metasched.ir.walk import blocks, loads, stores, walk
 from metasched.lower.blocks import lower_blocks
 from metasched.lower.externs import check_externs
 from metasched.lower.flatten import flat_buffer, flatten
+from metasched.lower.gpu.async_copies import async_copies, drop_done
 from metasched.lower.gpu.barriers import place_barriers
 from metasched.lower.gpu.combine import combine_threads
 from metasched.lower.gpu.cross_thread import share_reductions
@@ -23,6 +24,7 @@ from metasched.lower.gpu.fragments import fragments_to_registers, fragments_to_s
 from metasched.lower.gpu.guards import hoist_conditions, one_thread, spread_conditions
 from metasched.lower.gpu.kernel import GpuLowered, Kernel
 from metasched.lower.gpu.memory import common_buffers, drop_unread, own_memory, place
+from metasched.lower.gpu.software_pipeline import Pipelining, drop_marks, mark_stages
 from metasched.lower.gpu.threads import axes_of, check_bound, unify_threads
 from metasched.lower.gpu.unroll import mark_unrolled
 from metasched.lower.gpu.vectors import vectorize
@@ -64,12 +66,14 @@ def lower_gpu(program: Program, target: Machine) -> GpuLowered:
 def _kernel(name: str, root: Block, scope: Scope) -> tuple[Kernel, list[Buffer]]:
     """The kernel of one nest, and what it keeps in device memory for itself."""
     axes = axes_of(root.body, scope)
-    nest, shares = share_reductions(root.body, scope)
+    nest, shares = share_reductions(mark_stages(root.body), scope)
     body = lower_blocks(replace(root, body=nest), scope)
     body = write_out(body, scope)
     body = own_memory(body, scope)
     body = unify_threads(body, axes, scope)
     body = place(body, axes, scope)
+    pipelining = Pipelining(scope)
+    body = drop_marks(pipelining.build(body))
     body = fragments_to_shared(body, axes)
     body = fragments_to_registers(body, axes, scope)
     body = flatten(body, scope)
@@ -79,8 +83,9 @@ def _kernel(name: str, root: Block, scope: Scope) -> tuple[Kernel, list[Buffer]]
     body = one_thread(body, axes.values(), scope)
     body = spread_conditions(body, axes.values())
     kernel = place_barriers(Kernel(name, axes, body), scope)
-    body = hoist_conditions(kernel.body, scope)
+    body = hoist_conditions(drop_done(kernel.body), scope)
     body = vectorize(body, scope)
+    body = async_copies(body, pipelining.filled)
     body = mark_unrolled(body, scope)
     shared = (*(b for b in common if b.scope != "global"), *trees)
     return Kernel(name, axes, body, shared), [b for b in common if b.scope == "global"]
