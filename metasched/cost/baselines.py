@@ -56,12 +56,15 @@ class RandomModel(AbstractCostModel):
 
     def __init__(self, layout: FeatureLayout, seed: int) -> None:
         self._layout = layout
-        self._rng = np.random.default_rng(seed)
+        self._seed = seed
 
     def predict(self, features: Features, prior_s: Floats) -> Floats:
-        """Uniform in [0, 1), whatever the candidates are."""
-        del features
-        return self._rng.random(len(prior_s))
+        """Uniform in [0, 1), and always the same for the same features."""
+        bits = np.ascontiguousarray(features, dtype=np.float32).reshape(len(prior_s), -1)
+        mixers = np.random.default_rng(self._seed).integers(2**62, size=bits.shape[1] + 1)
+        codes = bits.view(np.uint32).astype(np.uint64) @ mixers[1:].astype(np.uint64)
+        codes = (codes ^ (codes >> np.uint64(29))) * np.uint64(2 * int(mixers[0]) + 1)
+        return (codes >> np.uint64(11)).astype(np.float64) / 2**53
 
     def update(self, results: Sequence[Sample]) -> Accuracy | None:
         """Learn nothing."""
