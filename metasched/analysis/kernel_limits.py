@@ -21,13 +21,8 @@ class Limits(Protocol):
         ...
 
     @property
-    def shared_bytes_per_block(self) -> int:
-        """Shared memory of a block whose size the source gives."""
-        ...
-
-    @property
     def shared_bytes_optin(self) -> int:
-        """Shared memory of a block whose size is given at launch."""
+        """Shared memory of a block, as much as may be asked for at launch."""
         ...
 
     @property
@@ -62,10 +57,9 @@ def needs(kernel: Kernel, limits: Limits) -> tuple[Need, ...]:
     The registers of a thread are what its own buffers take and `WORKING_REGISTERS`.
     """
     registers = kernel.local_words + WORKING_REGISTERS
-    shared = limits.shared_bytes_optin if kernel.dynamic else limits.shared_bytes_per_block
     return (
         Need("threads of a block", kernel.threads, limits.max_threads_per_block),
-        Need("bytes of shared memory", kernel.shared_bytes, shared),
+        Need("bytes of shared memory", kernel.shared_bytes, limits.shared_bytes_optin),
         Need("registers of a thread", registers, limits.registers_per_thread),
         Need("registers of a block", mul(registers, kernel.threads), limits.registers_per_block),
     )

@@ -8,13 +8,18 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
+from typing import Final
 
 from metasched.analysis.facts import Facts
 from metasched.ir.expr import Buffer, Expr, Var, add, const, mul
-from metasched.ir.simplify import product
-from metasched.ir.stmt import Block, For, Program, Region, Seq, Stmt
+from metasched.ir.procedure import FRAGMENTS
+from metasched.ir.simplify import product, simplify
+from metasched.ir.stmt import Block, For, Program, Region, Seq, Stmt, annotation
 from metasched.ir.threads import SHARED, is_thread
 from metasched.ir.walk import child_stmts, free_vars
+
+GROUP_THREADS: Final = "meta_schedule.tensor_core_threads"
+"""Note on a block: how many threads along x hold its tile together, though no loop is theirs."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +31,6 @@ class Kernel:
         blocks: how many blocks of threads run.
         threads: threads of a block.
         shared_bytes: shared memory of a block.
-        dynamic: whether some of it has its size given at launch, so that more is allowed.
         local_words: 32-bit words that each thread keeps in buffers of its own.
     """
 
@@ -34,7 +38,6 @@ class Kernel:
     blocks: Expr
     threads: Expr
     shared_bytes: Expr
-    dynamic: bool
     local_words: Expr
 
 
@@ -69,25 +72,33 @@ def _kernel(number: int, placed: list[_Placed]) -> Kernel | None:
     axes = {loop.thread: loop.extent for one in placed for loop in one.loops if loop.thread}
     if not axes:
         return None
+    group = _group_threads(placed)
+    if group > 1:
+        axes.setdefault("threadIdx.x", const(group))
     shared: Expr = const(0)
     local: Expr = const(0)
-    dynamic = False
     for buffer in dict.fromkeys(r.buffer for one in placed for r in one.block.writes):
         if buffer.scope in SHARED:
             size = mul(_shared_elements(buffer, placed), buffer.dtype.bytes)
             shared = add(shared, size)
-            dynamic = dynamic or buffer.scope == "shared.dyn"
         elif buffer.scope == "local":
             size = mul(_local_elements(buffer, placed), max(buffer.dtype.bytes // 4, 1))
             local = add(local, size)
+        elif buffer.scope in FRAGMENTS:
+            size = mul(_local_elements(buffer, placed), buffer.dtype.bytes)
+            local = add(local, simplify(size // (4 * group)))
     return Kernel(
         number,
         product(size for axis, size in axes.items() if axis.startswith("blockIdx")),
         product(size for axis, size in axes.items() if axis.startswith("threadIdx")),
         shared,
-        dynamic,
         local,
     )
+
+
+def _group_threads(placed: list[_Placed]) -> int:
+    found = (annotation(one.block.annotations, GROUP_THREADS) for one in placed)
+    return next((n for n in found if isinstance(n, int)), 1)
 
 
 def _home(buffer: Buffer, placed: list[_Placed]) -> tuple[For, ...]:
@@ -128,7 +139,9 @@ def _local_elements(buffer: Buffer, placed: list[_Placed]) -> Expr:
         bindings = {it.var: free_vars(it.binding) for it in one.block.iters}
         moving = _moving(region, bindings)
         inside = one.loops[len(around) :]
-        return product([*virtual, *(loop.extent for loop in inside if loop.var in moving)])
+        sizes = (extent for _, extent in region.ranges)
+        own = (loop.extent for loop in inside if loop.var in moving)
+        return product([*virtual, *sizes, *own])
     return const(0)
 
 

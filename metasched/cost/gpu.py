@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from metasched.analysis.kernel_limits import WORKING_REGISTERS, needs
-from metasched.analysis.kernels import Kernel
+from metasched.analysis.kernels import GROUP_THREADS, Kernel
 from metasched.analysis.nest import COUNTED, ProgramSummary, StoreSummary
 from metasched.cost.gpu_machine import GpuMachine
 from metasched.cost.numbers import (
@@ -29,6 +29,7 @@ from metasched.cost.numbers import (
     evaluate_store,
     slope_along,
 )
+from metasched.ir.expr import Expr, int_value
 from metasched.ir.threads import SHARED
 
 GPU_FEATURE_VERSION: Final = 1
@@ -62,6 +63,11 @@ _IS_LOG: Final = np.array([name not in _LINEAR for name in GPU_FEATURE_NAMES])
 _BANKS: Final = 32
 _CONFLICTS: Final = np.array([float(gcd(n, _BANKS)) for n in range(_BANKS)])
 _DEFAULT_THREADS: Final = 256.0
+_WARP_SPEED: Final = 8.0
+_WARPGROUP_SPEED: Final = 14.0
+_TENSOR_REUSE: Final = 64.0
+"""How often a tensor core uses an element that it loads, about."""
+
 _SPECIAL_FLOPS: Final = 8.0
 _INDEX_FLOPS: Final = 0.5
 
@@ -210,7 +216,9 @@ class _Row:
         summary = store.summary
         self.is_copy = summary.accesses[0].buffer.scope in SHARED and not summary.reduction
         # The threads of a block run a copy once, together, though it stands inside their loops.
-        own = launch.threads * launch.virtual if self.is_copy else np.ones(evaluate.size)
+        axes = [(loop.thread or "").split(".")[0] for loop in summary.loops]
+        shared = np.array([axis in ("threadIdx", "vthread") for axis in axes], dtype=np.bool_)
+        own = np.prod(store.extents[shared], axis=0) if self.is_copy else np.ones(evaluate.size)
         self.executions = store.trips[-1] / own
         self.visits = store.trips[home] / own
         counts = summary.counts
@@ -242,6 +250,11 @@ class _Row:
                 self.memory_bytes = self.memory_bytes + access.lines[0] * LINE_BYTES
             elif scope in SHARED:
                 self.shared_bytes = self.shared_bytes + self._shared(access) * conflicts
+        group = summary.notes.get(GROUP_THREADS)
+        speed = 1.0 if group is None or not summary.reduction else _tensor_speed(group)
+        if speed > 1.0:
+            self.shared_bytes = self.shared_bytes / _TENSOR_REUSE
+        flops = flops / speed
         work = self.executions * (flops + _INDEX_FLOPS / np.maximum(store.tile, 1.0))
         hidden = self._hidden()
         rate = launch.use * hidden
@@ -325,6 +338,12 @@ class _Row:
             self.thread_strides[k],
             self.conflicts[k],
         ]
+
+
+def _tensor_speed(group: Expr) -> float:
+    """Multiply-adds of tensor cores for one of a float32 lane, by the threads that go together."""
+    threads = int_value(group)
+    return _WARP_SPEED if threads is not None and threads <= _BANKS else _WARPGROUP_SPEED
 
 
 def _conflicts(stride: Array, element_bytes: int) -> Array:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
+from metasched.analysis.kernels import GROUP_THREADS
 from metasched.errors import ScheduleError
 from metasched.ir.expr import TRUE, int_value
 from metasched.ir.stmt import Block, For, Stmt, annotation
@@ -46,8 +47,14 @@ def is_bound(stmt: Stmt) -> bool:
 
 
 def thread_extents(state: State, block: Block) -> dict[str, int]:
-    """The number of threads along each axis that is bound around a block."""
+    """The number of threads along each axis that is bound around a block.
+
+    A note says how many along x take part where only instructions of groups of threads use them.
+    """
     found = {loop.thread: int_value(loop.extent) for loop in state.loops_above(block)}
+    group = annotation(block.annotations, GROUP_THREADS)
+    if isinstance(group, int) and "threadIdx.x" not in found:
+        found["threadIdx.x"] = group
     return {axis: size for axis in _AXES if (size := found.get(axis)) is not None}
 
 

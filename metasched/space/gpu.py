@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Final
 
 from metasched.space.gpu_schedule import GPU_FINISH, INLINE_REST
-from metasched.space.postprocs import VerifyGpuCode
 from metasched.space.rules import (
     ApplyCustomRule,
     AutoBind,
@@ -13,6 +12,7 @@ from metasched.space.rules import (
     CrossThreadReduction,
     InlineConstantScalars,
     MultiLevelTilingGpu,
+    MultiLevelTilingTensorCore,
     ParallelizeVectorizeUnroll,
 )
 from metasched.space.space import SPACES, Mutators, Postprocs, Rules, Space
@@ -21,13 +21,14 @@ GPU_RULES: Final[Rules] = (
     ApplyCustomRule(),
     InlineConstantScalars(),
     AutoInline(),
+    MultiLevelTilingTensorCore(),
     MultiLevelTilingGpu(),
     INLINE_REST,
     CrossThreadReduction(),
     ParallelizeVectorizeUnroll(0, 0, unroll_max_steps=(0, 16, 64, 512, 1024)),
     AutoBind(),
 )
-GPU_POSTPROCS: Final[Postprocs] = (*GPU_FINISH, VerifyGpuCode())
+GPU_POSTPROCS: Final[Postprocs] = GPU_FINISH
 GPU_MUTATORS: Final[Mutators] = (
     ("tile_size", 0.9),
     ("unroll", 0.08),

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from typing import Final
 
-from metasched.space.gpu_tiles import gpu_tiles
+from metasched.space.gpu_tiles import gpu_tiles, tensor_tiles
 from metasched.space.postprocs import (
     AbstractPostproc,
     DisallowDynamicLoop,
     RewriteCooperativeFetch,
     RewriteParallelVectorizeUnroll,
     RewriteReductionBlock,
+    RewriteTensorCore,
     RewriteUnboundBlock,
+    VerifyGpuCode,
 )
 from metasched.space.rules import (
     AbstractRule,
@@ -19,6 +21,7 @@ from metasched.space.rules import (
     CrossThreadReduction,
     InlineConstantScalars,
     MultiLevelTilingGpu,
+    MultiLevelTilingTensorCore,
     ParallelizeVectorizeUnroll,
 )
 
@@ -29,10 +32,18 @@ INLINE_REST: Final = AutoInline(
 """Inlines what tiling left, such as padding into the copies that read it."""
 
 _NOTES: Final = ParallelizeVectorizeUnroll(0, 0, unroll_max_steps=(64,))
+_TENSOR: Final = MultiLevelTilingTensorCore(fixed=tensor_tiles)
 _TILING: Final = MultiLevelTilingGpu(fixed=gpu_tiles)
 
 GPU_ATTEMPTS: Final[tuple[tuple[AbstractRule, ...], ...]] = (
-    (*_FIRST, _TILING, INLINE_REST, CrossThreadReduction(variants=("fused", "across")), _NOTES),
+    (
+        *_FIRST,
+        _TENSOR,
+        _TILING,
+        INLINE_REST,
+        CrossThreadReduction(variants=("fused", "across")),
+        _NOTES,
+    ),
     (*_FIRST, INLINE_REST, CrossThreadReduction(variants=("across",)), _NOTES),
     (*_FIRST, INLINE_REST),
     (),
@@ -42,8 +53,10 @@ GPU_ATTEMPTS: Final[tuple[tuple[AbstractRule, ...], ...]] = (
 GPU_FINISH: Final[tuple[AbstractPostproc, ...]] = (
     DisallowDynamicLoop(),
     RewriteCooperativeFetch(),
+    RewriteTensorCore(),
     RewriteUnboundBlock(),
     RewriteParallelVectorizeUnroll(),
     RewriteReductionBlock(),
+    VerifyGpuCode(),
 )
 """Postprocessors of GPU schedules, in order."""

@@ -8,15 +8,18 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from math import ceil, prod
+from typing import Final
 
 from metasched.ir.expr import int_value
 from metasched.ir.stmt import Block, For
 from metasched.schedule.state import State
 from metasched.space.default_tiles import largest_divisor, row_loop
 from metasched.space.patterns import iter_loops
+from metasched.space.rules.multi_level_tiling_tensor_core import TensorTiles
 from metasched.space.tiling import Tiles
 from metasched.target import Target
 from metasched.target.gpu import OPENCL_LIMITS, GpuLimits
+from metasched.target.intrinsics import TensorCoreGroup
 
 _TERMS = 16
 """Terms of the sums that shared memory holds at a time, about."""
@@ -114,3 +117,36 @@ def _merit(shape: _Shape, extents: tuple[int, int], others: int, limits: GpuLimi
     tall, wide = min(down * rows, extents[0]), min(across * columns, extents[1])
     shared = min(tall * wide / (tall + wide) / _LEAST_REUSE, 1.0) ** 0.5
     return useful * full * even * hidden * shared * (0.3 + 0.7 * intensity)
+
+
+def tensor_tiles(
+    group: TensorCoreGroup, sizes: tuple[int, int, int], repeats: int, target: Target
+) -> TensorTiles | None:
+    """Warps, tiles of each and steps for a product on tensor cores; None where they do not fit.
+
+    The largest tile of a block is taken that gives every multiprocessor one.
+    """
+    limits = target.gpu or OPENCL_LIMITS
+    warped = group.threads == limits.warp_size
+    shapes = _WARP_SHAPES if warped else _WARPGROUP_SHAPES
+    m, n, terms = sizes
+    possible = [
+        (rows, columns)
+        for rows, columns in shapes
+        if m % (prod(rows) * group.shape[0]) == 0 and n % (prod(columns) * group.shape[1]) == 0
+    ]
+    for rows, columns in possible:
+        blocks = m // (prod(rows) * group.shape[0]) * (n // (prod(columns) * group.shape[1]))
+        if blocks * repeats >= limits.multiprocessors:
+            return rows, columns, 2 if warped and terms % (2 * group.shape[2]) == 0 else 1
+    smallest = warped or group.shape[1] == 64
+    return (*possible[-1], 1) if possible and smallest else None
+
+
+_WARP_SHAPES: Final = (
+    ((2, 4), (2, 4)), ((2, 4), (2, 2)), ((2, 2), (2, 4)), ((2, 2), (2, 2)), ((2, 1), (2, 2)),
+    ((2, 1), (2, 1)), ((1, 1), (2, 1)), ((1, 1), (1, 1)),
+)  # fmt: skip
+"""Warps and tiles of each along rows and columns, large tiles first."""
+
+_WARPGROUP_SHAPES: Final = (((2, 1), (1, 1)), ((1, 1), (1, 1)))

@@ -18,6 +18,7 @@ from metasched.space.postprocs.rewrite_parallel_vectorize_unroll import (
 from metasched.space.postprocs.rewrite_reduction_block import (
     RewriteReductionBlock as RewriteReductionBlock,
 )
+from metasched.space.postprocs.rewrite_tensor_core import RewriteTensorCore as RewriteTensorCore
 from metasched.space.postprocs.rewrite_tensorize import RewriteTensorize as RewriteTensorize
 from metasched.space.postprocs.rewrite_unbound_block import (
     RewriteUnboundBlock as RewriteUnboundBlock,

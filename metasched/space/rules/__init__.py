@@ -19,6 +19,9 @@ from metasched.space.rules.multi_level_tiling import MultiLevelTiling as MultiLe
 from metasched.space.rules.multi_level_tiling_gpu import (
     MultiLevelTilingGpu as MultiLevelTilingGpu,
 )
+from metasched.space.rules.multi_level_tiling_tensor_core import (
+    MultiLevelTilingTensorCore as MultiLevelTilingTensorCore,
+)
 from metasched.space.rules.multi_level_tiling_with_intrin import (
     MultiLevelTilingWithIntrin as MultiLevelTilingWithIntrin,
 )

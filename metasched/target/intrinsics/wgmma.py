@@ -16,6 +16,7 @@ from metasched.target.intrinsics.tensor_core import (
     CORES,
     GROUPS,
     Operand,
+    Order,
     TensorCoreGroup,
     copy,
     product,
@@ -31,8 +32,7 @@ _STEP: Final = 16
 _CORE: Final = 64
 """Elements of a core matrix."""
 
-_A_LAYOUT: Final = "i, k -> [i // 8, k // 8, i % 8, k % 8]"
-_B_LAYOUT: Final = "k, j -> [k // 8, j // 8, k % 8, j % 8]"
+_LAYOUT: Final = "i, k -> [i // 8, k // 8, i % 8, k % 8]"
 _FLAT: Final = ("a, b, c, d -> [a, b * 8 + c, d]", "a, b, c -> [a, b * 8 + c]")
 """Core matrices of a row after each other: what the product takes."""
 
@@ -45,13 +45,15 @@ _DESCRIPTOR: Final = """\
 | (unsigned long long)(({stride}) * 2 >> 4 & 0x3fff) << 32)"""
 
 
-def _text(columns: int, kind: str) -> str:
+def _text(columns: int, kind: str, order: Order) -> str:
     """Four instructions of 16 terms.
 
-    The first operand has terms in rows: the leading offset is from one core matrix to the next 8
-    terms, the other one to the next 8 rows. The second operand has columns in rows: there the
-    leading offset is to the next 8 terms and the other one to the next 8 columns.
+    Where an operand has terms in rows, core matrices of the next 8 terms follow at once, and those
+    of the next 8 rows (or columns) are a row away. A second operand with columns in rows has it the
+    other way round. The leading offset is the one along the terms in both cases.
     """
+    across = order == "kn"
+    lead, stride = ("ld_x1", _CORE) if across else (_CORE, "ld_x1")
     registers = columns // 2
     outs = ", ".join(f"%{n}" for n in range(registers))
     held = ", ".join(f'"+f"(o0[{n}])' for n in range(registers))
@@ -59,10 +61,10 @@ def _text(columns: int, kind: str) -> str:
         f"  const unsigned long long a{step} = "
         + _DESCRIPTOR.format(at=f"x0 + {2 * step * _CORE}", lead=_CORE, stride="ld_x0")
         + f", b{step} = "
-        + _DESCRIPTOR.format(at=f"x1 + {2 * step} * ld_x1", lead="ld_x1", stride=_CORE)
+        + _DESCRIPTOR.format(at=f"x1 + {2 * step} * {lead}", lead=lead, stride=stride)
         + ";\n"
         f'  asm volatile("wgmma.mma_async.sync.aligned.m64n{columns}k16.f32.{kind}.{kind} '
-        f'{{{outs}}}, %{registers}, %{registers + 1}, 1, 1, 1, 0, 1;"\n'
+        f'{{{outs}}}, %{registers}, %{registers + 1}, 1, 1, 1, 0, {int(across)};"\n'
         f'               : {held} : "l"(a{step}), "l"(b{step}));'
         for step in range(_TERMS // _STEP)
     )
@@ -88,24 +90,26 @@ def _store(columns: int) -> str:
     )
 
 
-def _group(operand: str, kind: str, columns: int) -> str:
-    name = f"wgmma_{kind}_f32_kn_{columns}"
+def _group(operand: str, kind: str, columns: int, order: Order) -> str:
+    name = f"wgmma_{kind}_f32_{order}_{columns}"
+    across = order == "kn"
     dtype, wide = DType.of(operand), DType.of("float32")
     a = Param(dtype, (_ROWS // 8, _TERMS * 8), "shared")
-    b = Param(dtype, (_TERMS // 8, columns * 8), "shared")
+    b = Param(dtype, (8, columns * 8) if across else (columns // 8, _TERMS * 8), "shared")
     c = Param(wide, (_ROWS, columns), "wmma.accumulator")
     features = ("wgmma",)
     clear = f"#pragma unroll\nfor (int n = 0; n < {columns // 2}; ++n) o0[n] = 0.0f;"
     GROUPS.register(
         name,
         TensorCoreGroup(
-            name, (_ROWS, columns, _TERMS), (operand, "float32"), "kn", _THREADS,
-            Operand(None, "shared", (_A_LAYOUT, *_FLAT)),
-            Operand(None, "shared", (_B_LAYOUT, *_FLAT)),
+            name, (_ROWS, columns, _TERMS), (operand, "float32"), order, _THREADS,
+            Operand(None, "shared", (_LAYOUT, *_FLAT)),
+            Operand(None, "shared", (_LAYOUT, *_FLAT)),
             zero(f"{name}_zero", c, clear, _THREADS),
             product(
-                f"{name}_mma", (_ROWS, columns, _TERMS), (a, b, c), (CORES, CORE_COLUMNS),
-                _text(columns, kind), _THREADS, features, _FENCE,
+                f"{name}_mma", (_ROWS, columns, _TERMS), (a, b, c),
+                (CORES, CORE_COLUMNS if across else CORES), _text(columns, kind, order),
+                _THREADS, features, _FENCE,
             ),
             copy(
                 f"{name}_store", c, Param(wide, c.shape, "global"), _store(columns), _THREADS
@@ -116,8 +120,11 @@ def _group(operand: str, kind: str, columns: int) -> str:
     return name
 
 
+_ORDERS: Final[tuple[Order, ...]] = ("kn", "nk")
+
 WGMMA: Final = tuple(
-    _group(operand, kind, columns)
+    _group(operand, kind, columns, order)
+    for order in _ORDERS
     for columns in (64, 128, 256)
     for operand, kind in (("float16", "f16"), ("bfloat16", "bf16"))
 )

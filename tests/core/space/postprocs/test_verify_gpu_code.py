@@ -8,7 +8,7 @@ from metasched.space.postprocs import Rejected, VerifyGpuCode, postprocess
 from metasched.target import Target
 
 
-def tile(rows: int, threads: int, scope: str) -> Schedule:
+def tile(rows: int, threads: int) -> Schedule:
     sch = Schedule(ops.matmul(m=4096, n=4096, k=64))
     block = sch.get_block("c")
     i, j, k = sch.get_loops(block)
@@ -17,7 +17,7 @@ def tile(rows: int, threads: int, scope: str) -> Schedule:
     sch.reorder(blocks, outer, lanes, k, inner)
     sch.bind(sch.fuse(blocks, outer), "blockIdx.x")
     sch.bind(lanes, "threadIdx.x")
-    copy = sch.cache_read(block, 0, scope)
+    copy = sch.cache_read(block, 0, "shared")
     sch.compute_at(copy, lanes)
     back = sch.cache_write(block, 0, "local")
     sch.reverse_compute_at(back, lanes)
@@ -25,19 +25,19 @@ def tile(rows: int, threads: int, scope: str) -> Schedule:
 
 
 @pytest.mark.parametrize(
-    ("rows", "threads", "scope", "given"),
+    ("rows", "threads", "target", "given"),
     [
-        (64, 256, "shared", None),
-        (64, 2048, "shared", "threads of a block"),
-        (256, 64, "shared.dyn", "registers of a thread"),
-        (128, 512, "shared.dyn", "registers of a block"),
-        (208, 64, "shared", "bytes of shared memory"),
-        (208, 64, "shared.dyn", None),
+        (64, 256, "cuda:sm_90", None),
+        (64, 2048, "cuda:sm_90", "threads of a block"),
+        (256, 64, "cuda:sm_90", "registers of a thread"),
+        (128, 512, "cuda:sm_90", "registers of a block"),
+        (208, 64, "opencl", "bytes of shared memory"),
+        (208, 64, "cuda:sm_90", None),
     ],
 )
 def test_what_a_kernel_takes_is_compared_with_the_target(
-    rows: int, threads: int, scope: str, given: str | None
+    rows: int, threads: int, target: str, given: str | None
 ) -> None:
-    result = postprocess(tile(rows, threads, scope), (VerifyGpuCode(),), Target("cuda:sm_90"))
+    result = postprocess(tile(rows, threads), (VerifyGpuCode(),), Target(target))
     expected = None if given is None else f"more {given} than the GPU has"
     assert (result.reason if isinstance(result, Rejected) else None) == expected
