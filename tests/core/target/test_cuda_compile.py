@@ -72,7 +72,7 @@ def test_headers_of_the_toolkit_are_found() -> None:
 
 def test_a_refused_source_says_why() -> None:
     with pytest.raises(ToolchainError, match=r"refused the source: .*\"nothing\" is undefined"):
-        compile_cubin("int f() { return nothing; }", toolchain=toolchain(), arch="sm_90")
+        compile_cubin("__device__ int f() { return nothing; }", toolchain=toolchain(), arch="sm_90")
 
 
 def test_a_warning_is_kept() -> None:

@@ -115,7 +115,9 @@ code cuLaunchKernel(void *function, unsigned gx, unsigned gy, unsigned gz, unsig
   if (sticky) return sticky;
   if (bx * by * bz > 1024 || gx == 0 || (shared > 49152 && shared > (unsigned)shared_limit))
     return INVALID;
-  void **pointers = extra ? extra[1] : 0;
+  void *named[2] = {0};
+  for (int i = 0; params && i < 2; ++i) named[i] = *(void **)params[i];
+  void **pointers = extra ? extra[1] : named;
   if (!capturing) return run(kind, pointers);
   graph[recorded].kind = kind;
   graph[recorded].pointers = malloc(2 * sizeof(void *));

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -67,6 +68,12 @@ def main() -> None:
                 "max_error": result.max_error,
             }
     found["called"] = called(wanted["right"][0])
+    loader = Path(__file__).parents[4] / "docs" / "examples" / "run_exported.py"
+    plan = str(folder / "right.json")
+    done = subprocess.run([sys.executable, str(loader), plan], capture_output=True, check=True)
+    found["exported"] = done.stdout.decode().strip()
+    inputs = (8 * np.random.default_rng(0).random(N)).astype(np.float32)
+    found["sum"] = float((2 * inputs).astype(np.float64).sum())
     print(json.dumps(found))
 
 

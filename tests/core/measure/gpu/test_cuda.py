@@ -92,5 +92,13 @@ def test_statuses(rehearsed: dict[str, Any], name: str, status: str, message: st
 
 
 @pytest.mark.cc
+def test_the_loader_of_the_docs_runs_what_is_exported(rehearsed: dict[str, Any]) -> None:
+    name, shape, total = rehearsed["exported"].split(" ", 1)[0], "(1000,)", rehearsed["sum"]
+    assert name == "b"
+    assert shape in rehearsed["exported"]
+    assert float(rehearsed["exported"].split()[-1]) == pytest.approx(total)
+
+
+@pytest.mark.cc
 def test_a_kernel_is_called_with_arrays(rehearsed: dict[str, Any]) -> None:
     assert rehearsed["called"] == {"host": True, "device": True, "bound": True, "time_s": 1e-3}
