@@ -13,6 +13,8 @@ from metasched_workers.protocol import HostSpec
 
 DEVICE: Final = "metasched:"
 """How the resource of a node begins that names its devices: ``metasched:cpu``, how many."""
+_MEMORY_SHARE: Final = 0.5
+"""Of the memory that a node was started with: what one candidate may take."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +30,7 @@ class Place:
         device: Ray's name of the resource that the runner takes, empty without one.
         cpus: Cores that Ray sets aside for the host.
         gpus: Devices that Ray sets aside for it.
+        limit_bytes: Memory that one candidate may take; what the machine allows when 0.
     """
 
     node_id: str
@@ -38,6 +41,7 @@ class Place:
     device: str = ""
     cpus: float = 0.0
     gpus: float = 0.0
+    limit_bytes: int = 0
 
     @property
     def label(self) -> str:
@@ -47,14 +51,23 @@ class Place:
 
     def spec(self, host_id: str, engine: str) -> HostSpec:
         """What its host is made of."""
-        return HostSpec(host_id, self.node_id, engine, self.targets, self.builders, self.runners)
+        return HostSpec(
+            host_id,
+            self.node_id,
+            engine,
+            self.targets,
+            self.builders,
+            self.runners,
+            self.limit_bytes,
+        )
 
 
 def plan(node_id: str, resources: Mapping[str, float]) -> list[Place]:
     """Return the places of a node: one for each device, and its cores for builders.
 
     Kernels for CPUs are measured on the cores that build, with the builders paused meanwhile; a
-    node that has such a device therefore has both in one host.
+    node that has such a device therefore has both in one host. A node's ``memory`` bounds what a
+    candidate may take.
 
     >>> [(p.targets, p.builders, p.runners) for p in plan("n", {"CPU": 8, "metasched:cpu": 1})]
     [(('cpu',), 8, 1)]
@@ -62,6 +75,7 @@ def plan(node_id: str, resources: Mapping[str, float]) -> list[Place]:
     [(('cuda',), 0), (('cuda',), 0), ((), 8)]
     """
     cores = int(resources.get("CPU", 0))
+    limit_bytes = int(resources.get("memory", 0) * _MEMORY_SHARE)
     places: list[Place] = []
     for name, number in sorted(resources.items()):
         if not name.startswith(DEVICE):
@@ -69,15 +83,18 @@ def plan(node_id: str, resources: Mapping[str, float]) -> list[Place]:
         target = name.removeprefix(DEVICE)
         kind = target.partition(":")[0]
         if kind == "cpu":
-            places.append(Place(node_id, (target,), 0, cores, 1, name, cores))
+            places.append(
+                Place(node_id, (target,), 0, cores, 1, name, cores, limit_bytes=limit_bytes)
+            )
             cores = 0
         else:
             gpus = 1.0 if kind == "cuda" else 0.0
             places += [
-                Place(node_id, (target,), i, 0, 1, name, gpus=gpus) for i in range(int(number))
+                Place(node_id, (target,), i, 0, 1, name, gpus=gpus, limit_bytes=limit_bytes)
+                for i in range(int(number))
             ]
     if cores:
-        places.append(Place(node_id, (), 0, cores, 0, cpus=cores))
+        places.append(Place(node_id, (), 0, cores, 0, cpus=cores, limit_bytes=limit_bytes))
     return places
 
 
