@@ -6,6 +6,7 @@ from typing import Final
 
 from metasched.space.postprocs import (
     DisallowDynamicLoop,
+    RewriteLayout,
     RewriteParallelVectorizeUnroll,
     RewriteReductionBlock,
     RewriteTensorize,
@@ -38,6 +39,7 @@ CPU_RULES: Final[Rules] = (
 )
 CPU_POSTPROCS: Final[Postprocs] = (
     DisallowDynamicLoop(),
+    RewriteLayout(),
     RewriteReductionBlock(),
     RewriteTensorize(),
     RewriteParallelVectorizeUnroll(),

@@ -12,6 +12,7 @@ from metasched.space.postprocs.postproc import postprocess as postprocess
 from metasched.space.postprocs.rewrite_cooperative_fetch import (
     RewriteCooperativeFetch as RewriteCooperativeFetch,
 )
+from metasched.space.postprocs.rewrite_layout import RewriteLayout as RewriteLayout
 from metasched.space.postprocs.rewrite_parallel_vectorize_unroll import (
     RewriteParallelVectorizeUnroll as RewriteParallelVectorizeUnroll,
 )
