@@ -22,6 +22,10 @@ GROUP_THREADS: Final = "meta_schedule.tensor_core_threads"
 """Note on a block: how many threads along x hold its tile together, though no loop is theirs."""
 
 
+STAGES: Final = "meta_schedule.pipeline_stages"
+"""Note on a block: for how many iterations its operands lie in shared memory at a time."""
+
+
 @dataclass(frozen=True, slots=True)
 class Kernel:
     """One nest under the root block that has thread-bound loops.
@@ -91,7 +95,7 @@ def _kernel(number: int, placed: list[_Placed]) -> Kernel | None:
         number,
         product(size for axis, size in axes.items() if axis.startswith("blockIdx")),
         product(size for axis, size in axes.items() if axis.startswith("threadIdx")),
-        shared,
+        mul(shared, _stages(placed)),
         local,
     )
 
@@ -99,6 +103,12 @@ def _kernel(number: int, placed: list[_Placed]) -> Kernel | None:
 def _group_threads(placed: list[_Placed]) -> int:
     found = (annotation(one.block.annotations, GROUP_THREADS) for one in placed)
     return next((n for n in found if isinstance(n, int)), 1)
+
+
+def _stages(placed: list[_Placed]) -> Expr:
+    found = (annotation(one.block.annotations, STAGES) for one in placed)
+    value = next((n for n in found if isinstance(n, int | Expr)), 1)
+    return value if isinstance(value, Expr) else const(value)
 
 
 def _home(buffer: Buffer, placed: list[_Placed]) -> tuple[For, ...]:

@@ -10,9 +10,11 @@ from metasched.space.postprocs import (
     DisallowDynamicLoop,
     RewriteCooperativeFetch,
     RewriteParallelVectorizeUnroll,
+    RewritePipeline,
     RewriteReductionBlock,
     RewriteTensorCore,
     RewriteUnboundBlock,
+    RewriteVectorStore,
     VerifyGpuCode,
 )
 from metasched.space.rules import (
@@ -57,6 +59,8 @@ GPU_FINISH: Final[tuple[AbstractPostproc, ...]] = (
     RewriteUnboundBlock(),
     RewriteParallelVectorizeUnroll(),
     RewriteReductionBlock(),
+    RewriteVectorStore(),
+    RewritePipeline(),
     VerifyGpuCode(),
 )
 """Postprocessors of GPU schedules, in order."""

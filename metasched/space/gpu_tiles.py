@@ -138,10 +138,13 @@ def tensor_tiles(
     for rows, columns in possible:
         blocks = m // (prod(rows) * group.shape[0]) * (n // (prod(columns) * group.shape[1]))
         if blocks * repeats >= limits.multiprocessors:
-            return rows, columns, 2 if warped and terms % (2 * group.shape[2]) == 0 else 1
+            return rows, columns, 2 if warped and terms % (2 * group.shape[2]) == 0 else 1, _STAGES
     smallest = warped or group.shape[1] == 64
-    return (*possible[-1], 1) if possible and smallest else None
+    return (*possible[-1], 1, _STAGES) if possible and smallest else None
 
+
+_STAGES: Final = 3
+"""Iterations whose operands lie in shared memory: copies of two run while one is multiplied."""
 
 _WARP_SHAPES: Final = (
     ((2, 4), (2, 4)), ((2, 4), (2, 2)), ((2, 2), (2, 4)), ((2, 2), (2, 2)), ((2, 1), (2, 2)),

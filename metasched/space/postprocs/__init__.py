@@ -16,6 +16,7 @@ from metasched.space.postprocs.rewrite_layout import RewriteLayout as RewriteLay
 from metasched.space.postprocs.rewrite_parallel_vectorize_unroll import (
     RewriteParallelVectorizeUnroll as RewriteParallelVectorizeUnroll,
 )
+from metasched.space.postprocs.rewrite_pipeline import RewritePipeline as RewritePipeline
 from metasched.space.postprocs.rewrite_reduction_block import (
     RewriteReductionBlock as RewriteReductionBlock,
 )
@@ -23,5 +24,8 @@ from metasched.space.postprocs.rewrite_tensor_core import RewriteTensorCore as R
 from metasched.space.postprocs.rewrite_tensorize import RewriteTensorize as RewriteTensorize
 from metasched.space.postprocs.rewrite_unbound_block import (
     RewriteUnboundBlock as RewriteUnboundBlock,
+)
+from metasched.space.postprocs.rewrite_vector_store import (
+    RewriteVectorStore as RewriteVectorStore,
 )
 from metasched.space.postprocs.verify_gpu_code import VerifyGpuCode as VerifyGpuCode

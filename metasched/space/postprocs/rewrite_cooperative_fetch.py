@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from math import gcd
-from typing import ClassVar, final
+from typing import ClassVar, Final, final
 
 from metasched.ir.expr import int_value
 from metasched.ir.stmt import Block, For, annotation
@@ -14,9 +14,11 @@ from metasched.space.binding import thread_extents
 from metasched.space.loop_choice import bound_store, inner_loops
 from metasched.space.patterns import has_condition, single_store, stride
 from metasched.space.postprocs.postproc import POSTPROCS, AbstractPostproc, Rejected
-from metasched.space.rules.multi_level_tiling_gpu import FETCH
+from metasched.space.rules.multi_level_tiling_gpu import FETCH, PAD
 from metasched.target import Target
 from metasched.trace.instruction import Ref
+
+_PAD_BYTES: Final = 16
 
 
 @final
@@ -33,8 +35,22 @@ class RewriteCooperativeFetch(AbstractPostproc):
             if isinstance(note, int | float):
                 block = schedule.get_block(name)
                 schedule.unannotate(block, FETCH)
+                _pad(schedule, block)
                 _share(schedule, block, int(note))
         return schedule
+
+
+def _pad(schedule: Schedule, block: Ref) -> None:
+    """Make rows longer by a load where that is noted, so that they begin on other banks."""
+    found = schedule.state.block(str(schedule.value(block)))
+    note = annotation(found.annotations, PAD)
+    if note is None:
+        return
+    schedule.unannotate(block, PAD)
+    buffer = found.writes[0].buffer
+    if note and len(buffer.shape) > 1:
+        length = max(_PAD_BYTES // buffer.dtype.bytes, 1)
+        schedule.storage_align(block, 0, -2, 2 * length, length)
 
 
 def _share(schedule: Schedule, block: Ref, length: int) -> None:

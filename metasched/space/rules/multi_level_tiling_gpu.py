@@ -17,6 +17,7 @@ from metasched.ir.stmt import Block, annotation
 from metasched.schedule.schedule import Schedule
 from metasched.schedule.state import State
 from metasched.space.patterns import has_reuse, is_root, iter_loops
+from metasched.space.pipelining import note_stages
 from metasched.space.rules.multi_level_tiling import TILED
 from metasched.space.rules.rule import RULES, AbstractRule
 from metasched.space.tiling import Tiled, Tiles, has_elementwise_reader, tile
@@ -26,7 +27,11 @@ from metasched.trace.instruction import Ref
 FETCH: Final = "meta_schedule.cooperative_fetch"
 """Note on a copy to shared memory: elements that one thread loads at a time."""
 
+PAD: Final = "meta_schedule.pad"
+"""Note on a copy to shared memory: whether its rows are longer, to fall on different banks."""
+
 _VECTOR_BYTES: Final = 16
+_FIXED_STAGES: Final = 2
 
 
 @final
@@ -41,6 +46,7 @@ class MultiLevelTilingGpu(AbstractRule):
         read_scope: where operands are copied to; none, and they are read where they are.
         write_scope: where sums are kept.
         vectors: elements of one load of a copy, to sample from, as far as they fit 16 bytes.
+        stages: for how many iterations operands may lie in shared memory, to sample from.
         max_innermost_factor: longest innermost loop of spatial iterations.
         max_innermost_reduce: longest innermost loop of a reduction.
         pad_extents: as for `MultiLevelTiling`.
@@ -55,6 +61,7 @@ class MultiLevelTilingGpu(AbstractRule):
     read_scope: str | None = "shared"
     write_scope: str = "local"
     vectors: tuple[int, ...] = (1, 2, 4, 8, 16)
+    stages: tuple[int, ...] = (1, 2, 3)
     max_innermost_factor: int = 16
     max_innermost_reduce: int = 64
     pad_extents: bool = True
@@ -96,6 +103,8 @@ class MultiLevelTilingGpu(AbstractRule):
         if self.read_scope is not None:
             for number in range(len(found.reads)):
                 self._fetch(tiled, number)
+            fixed = None if self.fixed is None else _FIXED_STAGES
+            note_stages(schedule, block, self.stages, fixed)
         return [schedule]
 
     def _bind(self, tiled: Tiled) -> Ref:
@@ -134,9 +143,11 @@ class MultiLevelTilingGpu(AbstractRule):
         fitting = [v for v in self.vectors if v * buffer.dtype.bytes <= _VECTOR_BYTES] or [1]
         if self.fixed is not None:
             schedule.annotate(copy, FETCH, fitting[-1])
+            schedule.annotate(copy, PAD, 1)
             return
         length = schedule.sample_categorical(fitting, [1.0 / len(fitting)] * len(fitting))
         schedule.annotate(copy, FETCH, length)
+        schedule.annotate(copy, PAD, schedule.sample_categorical([0, 1], [0.5, 0.5]))
 
 
 RULES.register(MultiLevelTilingGpu.name, MultiLevelTilingGpu)

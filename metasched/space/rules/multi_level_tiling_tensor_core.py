@@ -19,6 +19,7 @@ from metasched.ir.walk import expr_loads, free_vars
 from metasched.schedule.schedule import Schedule
 from metasched.schedule.state import State
 from metasched.space.patterns import is_root, iter_loops, iters_of, single_store
+from metasched.space.pipelining import note_stages
 from metasched.space.rules.multi_level_tiling import TILED
 from metasched.space.rules.multi_level_tiling_gpu import FETCH
 from metasched.space.rules.rule import RULES, AbstractRule
@@ -34,8 +35,8 @@ MOVE: Final = "meta_schedule.tensor_core_copy"
 
 _VECTOR_BYTES: Final = 16
 
-TensorTiles: TypeAlias = tuple[tuple[int, int], tuple[int, int], int]
-"""Warps and tiles of each along the rows, along the columns, and steps between barriers."""
+TensorTiles: TypeAlias = tuple[tuple[int, int], tuple[int, int], int, int]
+"""Warps and tiles of each along the rows, along the columns, steps of an iteration, and stages."""
 
 FixedTiles: TypeAlias = Callable[
     [TensorCoreGroup, tuple[int, int, int], int, Target], TensorTiles | None
@@ -53,6 +54,7 @@ class MultiLevelTilingTensorCore(AbstractRule):
         most_groups: how many of those that fit are offered, the fastest first.
         max_tiles: most tiles of sums that a warp holds along the rows or the columns.
         max_steps: most terms between two barriers, in tiles.
+        stages: for how many iterations operands may lie in shared memory, to sample from.
         keep_plain: offer the block untouched, too, for rules that come later.
         fixed: warps, tiles and steps to use in place of sampled ones.
     """
@@ -62,6 +64,7 @@ class MultiLevelTilingTensorCore(AbstractRule):
     most_groups: int = 4
     max_tiles: int = 8
     max_steps: int = 4
+    stages: tuple[int, ...] = (1, 2, 3, 4)
     keep_plain: bool = False
     fixed: FixedTiles | None = None
 
@@ -158,6 +161,7 @@ class MultiLevelTilingTensorCore(AbstractRule):
             buffer = schedule.state.block(str(schedule.value(copy))).writes[0].buffer
             schedule.annotate(copy, FETCH, _VECTOR_BYTES // buffer.dtype.bytes)
             schedule.annotate(copy, GROUP_THREADS, group.threads)
+        note_stages(schedule, block, self.stages, None if fixed is None else fixed[3])
 
     def _levels(
         self, schedule: Schedule, loop: Ref, size: int, fixed: TensorTiles | None, side: int

@@ -72,7 +72,7 @@ def test_what_a_tile_of_a_product_takes_and_moves() -> None:
         int(np.flatnonzero((table == np.array(tile)).all(axis=1))[0])
         for table, tile in zip(structure.tables[:3], tiles, strict=True)
     ]
-    rows = [[*row, 0, 0, 0]]
+    rows = [[*row, *(0,) * (len(structure.tables) - 3)]]
     block = structure.summary.stores[-2].block
 
     def number(name: str, at: str = block) -> float:
@@ -100,7 +100,7 @@ def test_the_prior_prefers_register_tiles_to_single_sums() -> None:
                 int(np.flatnonzero((table == np.array(tile)).all(axis=1))[0])
                 for table, tile in zip(structure.tables[:3], tiles, strict=True)
             ),
-            0, 0, 0,
+            *(0,) * (len(structure.tables) - 3),
         ]
         for tiles in (good, poor)
     ]  # fmt: skip
