@@ -29,7 +29,7 @@ from metasched.search.budget import TASK_SCHEDULERS, SchedulerFactory
 from metasched.search.records import Known
 from metasched.search.strategies import STRATEGIES, StrategySettings
 from metasched.search.structure_set import StructureSet
-from metasched.search.tuner import Tuner
+from metasched.search.tuner import Tuner, TunerOptions
 from metasched.space.default_schedule import default_schedule
 from metasched.space.space import Space
 from metasched.target import Target
@@ -103,6 +103,7 @@ def tune(
     warm_start: bool = True,
     workers: str | AbstractWorkers = "local",
     measure: MeasureConfig | None = None,
+    stop_below: float = 0.0,
     progress: bool | Callable[[Progress], None] = False,
 ) -> TuneResult | tuple[TuneResult, ...]:
     """Search for fast schedules and keep every result in the database.
@@ -129,6 +130,8 @@ def tune(
         workers: "local"; "ray" for Ray on this machine, "ray://head:10001" for a fleet; or an
             object, which the caller closes.
         measure: how candidates are measured.
+        stop_below: end the search of a program when no candidate is expected to beat its best by
+            this share of the time, as far as the cost model can tell; 0 spends the whole budget.
         progress: show progress on the terminal, or call a function with snapshots.
 
     Returns:
@@ -144,6 +147,8 @@ def tune(
     began = time.perf_counter()
     if trials:
         check_budget(trials, seconds)
+    if not 0.0 <= stop_below < 1.0:
+        raise UsageError(f"stop_below={stop_below} is given, expected a share from 0 to below 1")
     programs = _programs(program)
     goals = _goals(target)
     _check_names(strategy, model, workers)
@@ -153,6 +158,7 @@ def tune(
         _Setup(
             goal, space or Space.default(goal.kind), machine_of(goal),
             strategy, model, seed, warm_start, max(trials // len(programs) // len(goals), 1),
+            stop_below,
         )
         for goal in goals
     ]  # fmt: skip
@@ -212,6 +218,7 @@ class _Setup:
     seed: int
     warm_start: bool = True
     trials: int = 64
+    stop_below: float = 0.0
 
 
 def _programs(given: Programs) -> list[tuple[Program, float]]:
@@ -265,6 +272,7 @@ def _task(program: Program, weight: float, setup: _Setup, database: AbstractData
         STRATEGIES[setup.strategy](settings),
         seed=setup.seed,
         task=task_name(workload, setup.target),
+        options=TunerOptions(stop_below=setup.stop_below),
         known=[
             known
             # Traces name blocks, so those of another spelling of the program do not replay on it.

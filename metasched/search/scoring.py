@@ -42,6 +42,15 @@ class Scorer:
             population.scores[index] = self._one(number, rows[index])
         return population
 
+    def uncertainty(self, population: Population) -> Floats:
+        """Standard deviations of the scores of valid candidates, ``(n,)``."""
+        unsure = np.zeros(len(population))
+        for number, index in population.groups():
+            rows = population.rows[index, : len(self.book[number].tables)]
+            seen = self._evaluations(number, np.ascontiguousarray(rows))
+            unsure[index] = self.model.uncertainty(seen.features, seen.prior_s)
+        return unsure
+
     def _one(self, number: int, rows: Ints) -> Floats:
         structure = self.book[number]
         seen = self._evaluations(number, np.ascontiguousarray(rows[:, : len(structure.tables)]))

@@ -25,6 +25,8 @@ from metasched.search.records import Candidate, Known, Outcome, Result
 from metasched.search.scoring import Scorer, training_samples
 from metasched.search.strategies.strategy import AbstractStrategy, Context, Pick
 
+_LEAST_KNOWN = 32
+"""With fewer results a model knows too little to end a search."""
 _EMPTY_ROUNDS = 8
 """So many calls without a pick and without a reason end a search all the same."""
 
@@ -39,6 +41,8 @@ class TunerOptions:
         train_share: or this share of those it was trained on, whichever is more,
         train_most: but never more than this, or twice what one `ask` is for.
         warm: How many known results the model is trained on at the start, the fastest ones.
+        stop_below: The search ends when no candidate of a batch is expected to beat the best by
+            this share of it, as far as the model can tell; 0 never ends it so.
     """
 
     batch: int = 16
@@ -46,6 +50,7 @@ class TunerOptions:
     train_share: float = 0.125
     train_most: int = 32
     warm: int = 512
+    stop_below: float = 0.0
 
 
 @final
@@ -195,10 +200,25 @@ class Tuner:
             if self._queue or self.end:
                 return bool(self._queue)
             proposals = self._strategy.propose(self._context, max(missing, self._options.batch))
+            if self._is_hopeless(proposals.picks):
+                return False
             self._queue.extend(proposals.picks)
             self.end = "" if proposals.picks else proposals.end
         self.end = self.end or f"the strategy proposed nothing {_EMPTY_ROUNDS} times in a row"
         return bool(self._queue)
+
+    def _is_hopeless(self, picks: Sequence[Pick]) -> bool:
+        """Whether to stop, since no pick promises enough."""
+        least = self._options.stop_below
+        unsure = [pick for pick in picks if pick.unsure > 0.0]
+        if not (least and unsure and self._best) or self._trained < _LEAST_KNOWN:
+            return False
+        best = math.log(self._best[1])
+        gain = max(_expected_gain(best - pick.score - self._offset, pick.unsure) for pick in unsure)
+        if gain >= least:
+            return False
+        self.end = f"no candidate promises a gain of {least:.2%} any more, the best {gain:.2%}"
+        return True
 
     def _train_if_due(self, asked: int) -> None:
         options = self._options
@@ -264,3 +284,14 @@ class Tuner:
                     f"candidate {result.id} is {result.outcome} with time {result.time_s}; "
                     "expected seconds above zero exactly when it is ok"
                 )
+
+
+def _expected_gain(ahead: float, unsure: float) -> float:
+    """Mean of what a candidate gains, in log-seconds, where a worse one gains nothing.
+
+    >>> round(_expected_gain(0.0, 0.1), 4), round(_expected_gain(0.2, 0.001), 4)
+    (0.0399, 0.2)
+    """
+    z = ahead / unsure
+    density = math.exp(-0.5 * z * z) / math.sqrt(2.0 * math.pi)
+    return ahead * 0.5 * (1.0 + math.erf(z / math.sqrt(2.0))) + unsure * density

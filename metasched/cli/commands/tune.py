@@ -34,6 +34,12 @@ if TYPE_CHECKING:
 @click.option("--seed", default=0, show_default=True, help="Seed of the search and the inputs.")
 @click.option("--strategy", default="evolutionary", show_default=True, help="How to search.")
 @click.option(
+    "--stop-below",
+    default=0.0,
+    show_default=True,
+    help="End when no candidate promises to beat the best by this share; 0 never does.",
+)
+@click.option(
     "--schedules",
     type=click.IntRange(min=1),
     help="Of a range: schedules that are kept at most.  [default: 6]",
@@ -54,6 +60,7 @@ def tune(
     workers: str,
     seed: int,
     strategy: str,
+    stop_below: float,
     schedules: int | None,
     sample: int | None,
     as_json: bool,
@@ -98,6 +105,7 @@ def tune(
             seconds=seconds,
             seed=seed,
             strategy=strategy,
+            stop_below=stop_below,
             workers=workers,
             progress=not as_json,
         )

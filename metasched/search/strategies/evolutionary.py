@@ -169,8 +169,8 @@ class Evolutionary(AbstractStrategy):
         explore = pick_random(spread, int(rng.binomial(count, share)), rng)
         rest = fresh.take(~np.isin(fresh.codes(), explore.codes()))
         limits = options.first_picks if blind else options.picks
-        best = pick_best(rest, count - len(explore), limits, book)
-        return (*as_picks(best, "best", book), *as_picks(explore, "explore", book))
+        best, unsure = pick_best(rest, count - len(explore), limits, context.scorer)
+        return (*as_picks(best, "best", book, unsure), *as_picks(explore, "explore", book))
 
     def _share(self, share: float) -> int:
         return ceil(share * self._options.population)

@@ -1,4 +1,4 @@
-"""Choose a batch from scored candidates: the best, not too many alike, and a few at random."""
+"""Choose a batch from scored candidates: fast or promising, not too many alike, a few at random."""
 
 from __future__ import annotations
 
@@ -9,15 +9,21 @@ from math import ceil
 import numpy as np
 
 from metasched.search.population import Book, Population
-from metasched.search.problem import AbstractStructure, Ints
+from metasched.search.problem import AbstractStructure, Floats, Ints
+from metasched.search.scoring import Scorer
 from metasched.search.strategies.strategy import Pick
+
+_CONSIDERED = 16
+"""So many times the wanted candidates are looked at more closely."""
 
 
 @dataclass(frozen=True, slots=True)
 class PickOptions:
-    """How far a batch trades predicted speed for diversity.
+    """How far a batch trades predicted speed for what could be learned, and for diversity.
 
     Attributes:
+        hope: Candidates are ranked by their predicted log-seconds less so many standard deviations,
+            so that what may be faster than it looks comes before what surely is as good.
         slack: Only candidates predicted within this of the best (log-seconds) displace better
             ones for the sake of diversity.
         structure_share: Share of the batch that may come from one structure.
@@ -29,22 +35,34 @@ class PickOptions:
     structure_share: float = 0.5
     tile_share: float = 0.25
     alike: int = 2
+    hope: float = 0.5
 
 
-def pick_best(population: Population, count: int, options: PickOptions, book: Book) -> Population:
+def pick_best(
+    population: Population, count: int, options: PickOptions, scorer: Scorer
+) -> tuple[Population, Floats]:
     """The best ``count`` candidates under the limits; the limits give way before a slot stays free.
 
     The population holds no candidate twice.
+
+    Returns:
+        The candidates, and the standard deviations of their scores.
     """
-    population = population.take(np.argsort(population.scores, kind="stable"))
+    best = np.argsort(population.scores, kind="stable")[: _CONSIDERED * count]
+    population = population.take(best)
+    unsure = scorer.uncertainty(population)
+    hoped = population.scores - options.hope * unsure
+    order = np.argsort(hoped, kind="stable")
+    population, unsure, hoped = population.take(order), unsure[order], hoped[order]
     if len(population) <= count:
-        return population
-    near = population.scores <= population.scores[0] + options.slack
-    chosen = _within_limits(population.take(near), count, options, book)
+        return population, unsure
+    near = hoped <= hoped[0] + options.slack
+    chosen = _within_limits(population.take(near), count, options, scorer.book)
     left = np.ones(len(population), dtype=np.bool_)
     left[chosen] = False
     rest = np.flatnonzero(left)[: count - len(chosen)]
-    return population.take(np.sort(np.concatenate([chosen, rest])))
+    taken = np.sort(np.concatenate([chosen, rest]))
+    return population.take(taken), unsure[taken]
 
 
 def pick_random(population: Population, count: int, rng: np.random.Generator) -> Population:
@@ -53,12 +71,15 @@ def pick_random(population: Population, count: int, rng: np.random.Generator) ->
     return population.take(rng.permutation(half)[:count])
 
 
-def as_picks(population: Population, origin: str, book: Book) -> list[Pick]:
+def as_picks(
+    population: Population, origin: str, book: Book, unsure: Floats | None = None
+) -> list[Pick]:
     """Single picks of a population."""
+    spread = np.zeros(len(population)) if unsure is None else unsure
     return [
-        Pick(int(owner), row[: len(book[int(owner)].tables)].copy(), float(score), origin)
-        for owner, row, score in zip(
-            population.owner, population.rows, population.scores, strict=True
+        Pick(int(owner), row[: len(book[int(owner)].tables)].copy(), float(score), origin, float(s))
+        for owner, row, score, s in zip(
+            population.owner, population.rows, population.scores, spread, strict=True
         )
     ]
 

@@ -42,12 +42,21 @@ class Context:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Pick:
-    """A candidate to propose: structure number, row, predicted log-seconds and where it is from."""
+    """A candidate to propose.
+
+    Attributes:
+        owner: Number of its structure.
+        row: Its decisions.
+        score: Predicted log-seconds.
+        origin: Where it is from.
+        unsure: Standard deviation of the score; 0 where the model does not know it.
+    """
 
     owner: int
     row: Ints
     score: float
     origin: str
+    unsure: float = 0.0
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -17,7 +17,7 @@ from metasched.search.strategies import STRATEGIES, AbstractStrategy, StrategySe
 from metasched.search.strategies.evolutionary import Evolutionary, EvolutionOptions
 from metasched.search.strategies.random_search import RandomSearch
 from metasched.search.strategies.strategy import Context, Proposals
-from metasched.search.tuner import Tuner
+from metasched.search.tuner import Tuner, TunerOptions
 from metasched.testing.fake_space import LAYOUT, FakeSpace, measure, seconds
 
 
@@ -306,3 +306,20 @@ def test_who_asks_for_many_trains_no_more_often_than_asking() -> None:
         tuner.tell(measure(tuner.ask(40)))
     assert model.events[0] == "begin 40"
     assert all(int(event.split()[-1]) >= 40 for event in model.events)
+
+
+def test_a_search_without_hope_of_gain_ends_before_its_budget() -> None:
+    space = FakeSpace(extents=((256, 4), (128, 4), (64, 2)))
+
+    def run(stop_below: float) -> tuple[int, str]:
+        strategy = Evolutionary(EvolutionOptions(population=128))
+        tuner = Tuner(
+            space, BoostedTrees(LAYOUT), strategy, seed=0,
+            options=TunerOptions(stop_below=stop_below),
+        )  # fmt: skip
+        return len(drive(tuner, 160)), tuner.end
+
+    assert run(0.0) == (160, "")
+    trials, end = run(0.2)
+    assert 32 <= trials < 160
+    assert "no candidate promises a gain of 20.00% any more, the best" in end

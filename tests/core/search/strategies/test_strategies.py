@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import final
+
 import numpy as np
 import pytest
 
 from metasched import ops
+from metasched.cost.accuracy import Accuracy
 from metasched.cost.baselines import AnalyticModel
 from metasched.cost.machine import Machine
+from metasched.cost.model import AbstractCostModel, Features, Floats, Sample
 from metasched.errors import UsageError
 from metasched.schedule.schedule import Schedule
 from metasched.search.population import Book, Population
 from metasched.search.records import Candidate
+from metasched.search.scoring import Scorer
 from metasched.search.strategies.droplet import Droplet, DropletOptions, neighbours
 from metasched.search.strategies.evolutionary import (
     EvolutionOptions,
@@ -29,7 +35,7 @@ from metasched.search.strategies.strategy import AbstractStrategy
 from metasched.search.structure_set import StructureSet
 from metasched.search.tuner import Tuner
 from metasched.space.space import Space
-from metasched.testing.fake_space import LAYOUT, FakeSpace, measure
+from metasched.testing.fake_space import LAYOUT, UNROLL, FakeSpace, measure
 from metasched.trace.trace import Trace
 from tests.core.space.outline import TARGET
 
@@ -82,6 +88,48 @@ def test_exhaustive_refuses_a_large_space() -> None:
     assert "exhaustive search takes at most 1000" in tuner.end
 
 
+def sure(book: Book) -> Scorer:
+    """A scorer whose model knows no uncertainty."""
+    return Scorer(book, AnalyticModel(LAYOUT))
+
+
+@final
+class Doubtful(AbstractCostModel):
+    """The analytic prior, sure of all candidates but those of the last unroll choice."""
+
+    def __init__(self) -> None:
+        self._inner = AnalyticModel(LAYOUT)
+
+    def predict(self, features: Features, prior_s: Floats) -> Floats:
+        return self._inner.predict(features, prior_s)
+
+    def uncertainty(self, features: Features, prior_s: Floats) -> Floats:
+        return np.where(features[:, 0].max(axis=1) == UNROLL - 1, 2.0, 0.0)
+
+    def update(self, results: Sequence[Sample]) -> Accuracy | None:
+        return None
+
+    def save(self, stored: str | None = None) -> str:
+        return self._inner.save(stored)
+
+    def load(self, text: str) -> None:
+        self._inner.load(text)
+
+
+def test_what_may_be_faster_than_it_looks_comes_first() -> None:
+    structure = FakeSpace(extents=((1, 1),)).all[0, 0]
+    (book := Book()).number(structure)
+    rows = np.array([[0, unroll] for unroll in range(UNROLL)])
+    population = Population(np.zeros(UNROLL, np.int64), rows, np.array([0.0, 0.1, 0.2, 0.3]))
+    scorer = Scorer(book, Doubtful())
+    chosen, unsure = pick_best(population, 2, PickOptions(alike=4, tile_share=1, structure_share=1),
+                               scorer)  # fmt: skip
+    assert chosen.rows[:, 1].tolist() == [UNROLL - 1, 0]
+    assert unsure.tolist() == [2.0, 0.0]
+    hopeless = PickOptions(alike=4, tile_share=1, structure_share=1, hope=0.0)
+    assert pick_best(population, 2, hopeless, scorer)[0].rows[:, 1].tolist() == [0, 1]
+
+
 def test_picks_are_the_best_under_the_limits() -> None:
     space, book = FakeSpace(), Book()
     for key in ((0, 0), (0, 1)):
@@ -91,7 +139,7 @@ def test_picks_are_the_best_under_the_limits() -> None:
     rows = np.zeros((40, 4), dtype=np.int64)
     rows[:, 1], rows[20:, 0] = np.arange(40), np.arange(20)
     population = Population(owner, rows, np.linspace(0, 0.2, 40))
-    chosen = pick_best(population, 8, PickOptions(0.25, 0.5, 0.25, 2), book)
+    chosen, _ = pick_best(population, 8, PickOptions(0.25, 0.5, 0.25, 2), sure(book))
     # two of structure 0 share its main tile, four of structure 1 fill its half, the best left over
     # take the last two slots
     assert chosen.owner.tolist() == [0, 0, 0, 0, 1, 1, 1, 1]
@@ -102,18 +150,20 @@ def test_slots_are_filled_when_limits_leave_some_free() -> None:
     book = Book()
     book.number(FakeSpace().all[0, 0])
     rows = np.zeros((10, 4), dtype=np.int64)
-    rows[:, -1] = np.arange(10)
+    rows[:, 1] = np.arange(10)
     population = Population(np.zeros(10, np.int64), rows, np.arange(10.0))
-    assert pick_best(population, 6, PickOptions(), book).scores.tolist() == [0, 1, 2, 3, 4, 5]
+    chosen, _ = pick_best(population, 6, PickOptions(), sure(book))
+    assert chosen.scores.tolist() == [0, 1, 2, 3, 4, 5]
 
 
 def test_far_worse_candidates_do_not_displace_better_ones() -> None:
     book = Book()
     for key in ((0, 0), (0, 1)):
         book.number(FakeSpace().all[key])
-    rows = np.arange(20)[:, None] * np.ones((1, 4), dtype=np.int64)
+    rows = np.arange(20)[:, None] * np.array([[1, 1, 0, 0]])
     population = Population(np.repeat([0, 1], 10), rows, np.repeat([0.0, 3.0], 10))
-    assert pick_best(population, 8, PickOptions(), book).owner.tolist() == [0] * 8
+    chosen, _ = pick_best(population, 8, PickOptions(), sure(book))
+    assert chosen.owner.tolist() == [0] * 8
 
 
 def test_random_picks_come_from_the_better_half() -> None:
