@@ -3,13 +3,13 @@
 FOLDER holds a database ``CASE.db`` for each case of the suite, from `metasched tune` with some 200
 trials or more. For each case and number of trials, over seeds:
 
-- ``plain``: evolution of 512 candidates over 4 generations by mutation alone, the best by prediction
-  are measured with 5 % drawn at random;
+- ``plain``: evolution of 512 candidates over 4 generations by mutation alone; the best by
+  prediction are measured, and 5 % drawn at random;
 - ``default``: the search as it is;
-- ``warm``: the same with a model trained on the records of all other cases, with the trials it takes
-  to reach what the cold search found in 64 (``to cold 64``).
+- ``warm``: the same with a model trained on the records of all other cases, with the trials it
+  takes to reach what the cold search found in 64 (``to cold 64``).
 
-Times that are not on record are estimated from the four nearest records; see `metasched.simulation`.
+Times that are not on record are estimated from the nearest ones; see `metasched.simulation`.
 """
 
 from __future__ import annotations
