@@ -22,6 +22,7 @@ from metasched.ir.parser import parse
 from metasched.ir.reference import evaluate
 from metasched.ir.stmt import Block, For, Program, Stmt
 from metasched.ir.verify import verify
+from metasched.ir.walk import as_block, map_stmts, walk
 from metasched.lower import lower
 from metasched.schedule.schedule import Schedule
 from metasched.schedule.state import edit_stmt, rebind
@@ -79,7 +80,7 @@ def check_compiled(sch: Schedule, folder: Path) -> None:
     such loops, which are refused, run one iteration after the other.
     """
     program = sch.program
-    if any(loop.kind == "thread" for loop in sch.state.tree.loops.values()):
+    if any(isinstance(s, For) and s.kind == "thread" for s in walk(program.root)):
         with pytest.raises(CodegenError, match="which a CPU does not have; use parallel"):
             lower(program, Machine())
         program = without_threads(program)
@@ -99,16 +100,15 @@ def check_compiled(sch: Schedule, folder: Path) -> None:
 
 
 def without_threads(program: Program) -> Program:
-    """The program with serial loops in place of those bound to threads."""
+    """The program with serial loops in place of those bound to threads, in inits, too."""
 
     def change(stmt: Stmt) -> Stmt:
+        stmt = map_stmts(stmt, change)
         if isinstance(stmt, For) and stmt.kind == "thread":
             return replace(stmt, kind="serial", thread=None)
         return stmt
 
-    root = edit_stmt(program.root, change)
-    assert isinstance(root, Block)
-    return replace(program, root=root)
+    return replace(program, root=as_block(change(program.root)))
 
 
 def backwards(program: Program) -> Program:
