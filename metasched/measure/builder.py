@@ -10,6 +10,7 @@ import tempfile
 from pathlib import Path
 
 from metasched.errors import MetaschedError
+from metasched.measure.modules import load_modules
 from metasched.measure.records import BuildOutput, BuildRequest, BuildResult, Rejected, Status
 from metasched.measure.worker import describe_error, resolve
 from metasched.target.toolchain import CompileTimeout
@@ -26,6 +27,8 @@ class Builder:
         """Build one candidate; whatever goes wrong is in the result."""
         out_dir = tempfile.mkdtemp(prefix=f"{request.candidate_id}-", dir=self._folder)
         try:
+            if request.modules:
+                load_modules(request.modules)
             output = resolve(request.task)(request.payload, out_dir)
         except Rejected as reason:
             return _failed(request, Status.REJECTED, str(reason), out_dir)

@@ -32,6 +32,7 @@ from metasched.measure.records import (
 )
 from metasched.measure.reference import expected_path
 from metasched.measure.workers import AbstractWorkers, Capacity
+from metasched.registry import foreign_modules
 from metasched.target import Target
 from metasched.target.detect import usable_cores
 from metasched.target.missing import check_device
@@ -168,7 +169,12 @@ class LocalWorkers(AbstractWorkers):
         self._finalizer()
 
     def _pools(self, cores: int, runner: str) -> tuple[PoolConfig, PoolConfig]:
-        build = WorkerSpec("metasched.measure.builder:Builder", self._scratch, _BUILDER_NICE)
+        build = WorkerSpec(
+            "metasched.measure.builder:Builder",
+            self._scratch,
+            _BUILDER_NICE,
+            modules=foreign_modules(),
+        )
         environment = runner_environment(cores)
         run = WorkerSpec(runner, self._scratch, _RUNNER_NICE, environment)
         return (

@@ -130,7 +130,10 @@ class Pool:
         """Send waiting requests to idle workers."""
         for slot in self._slots:
             if slot.is_idle and self._waiting:
-                slot.begin(self._waiting.popleft())
+                if slot.fits(self._waiting[0]):
+                    slot.begin(self._waiting.popleft())
+                else:
+                    slot.renew()
 
     def step(self) -> list[Outcome]:
         """Take in answers, end what is past its deadline and replace what died.
@@ -191,10 +194,19 @@ class _Slot:
     def begin(self, job: Job) -> None:
         self.process.clear_log()
         self.job = job
+        self._modules = _modules_of(job)
         self._begun = time.monotonic()
         self.deadline = self._begun + job.timeout_s
         self._weighed_at = self._begun + _WEIGH_S
         self.process.send(job.request)
+
+    def fits(self, job: Job) -> bool:
+        """Whether the process has not imported the modules of another job."""
+        return self._modules in (None, _modules_of(job))
+
+    def renew(self) -> None:
+        """Take a fresh process; it is ready in a moment."""
+        self._reopen()
 
     def shift(self, paused_s: float) -> None:
         """Move everything that is measured from now on by the time of a pause."""
@@ -233,6 +245,7 @@ class _Slot:
         self.process = WorkerProcess(self._config.spec)
         self.job = None
         self._is_ready = False
+        self._modules: str | None = None
         self._served = 0
         self._begun = time.monotonic()
         self.deadline = self._begun + _STARTUP_TIMEOUT_S
@@ -294,3 +307,7 @@ class _Slot:
             queue_s=self._begun - self.job.submitted_s,
             busy_s=time.monotonic() - self._begun,
         )
+
+
+def _modules_of(job: Job) -> str:
+    return str(getattr(job.request, "modules", ""))

@@ -40,12 +40,14 @@ class WorkerSpec:
         nice: Added to the priority number of the process; a negative one needs a permission and
             is left out without it.
         environment: Added to the variables of this process.
+        modules: Imported first: they register what the requests rely on.
     """
 
     factory: str
     scratch: str
     nice: int = 0
     environment: Mapping[str, str] = field(default_factory=dict[str, str])
+    modules: tuple[str, ...] = ()
 
 
 class WorkerProcess:

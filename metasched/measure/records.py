@@ -133,12 +133,15 @@ class BuildRequest:
             returns a `BuildOutput` or raises `Rejected`, ``CodegenError`` or ``ToolchainError``.
         payload: Any picklable value whose classes a builder can import.
         target: The key of what it is built for; empty where workers serve one target only.
+        modules: The folder of modules that come with the job, see `metasched.measure.modules`;
+            empty without any.
     """
 
     candidate_id: int
     task: str
     payload: Any
     target: str = ""
+    modules: str = ""
 
 
 @dataclass(frozen=True, slots=True)

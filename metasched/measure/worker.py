@@ -57,6 +57,8 @@ def main() -> None:
     spec: WorkerSpec = pickle.loads(connection.recv_bytes())
     _prepare(spec, parent, connection.fileno())
     try:
+        for module in spec.modules:
+            import_module(module)
         handle = resolve(spec.factory)(spec.scratch)
         connection.send_bytes(pickle.dumps(Reply(rss_bytes=_rss_bytes())))
         while True:

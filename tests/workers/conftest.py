@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from typing import Any
 
 import pytest
 from metasched_workers.broker import Broker
@@ -27,12 +28,13 @@ def fleet() -> Iterator[Callable[..., tuple[ThreadCluster, Broker, Join]]]:
             stack.callback(cluster.close)
             stack.callback(broker.close)
 
-            def join(options: JobOptions | None = None) -> RayWorkers:
+            def join(options: JobOptions | None = None, **more: Any) -> RayWorkers:
                 workers = RayWorkers(
                     lambda: ThreadFleet(cluster, broker),
                     [Target("cpu")],
                     options=options,
                     link=cluster,
+                    **more,
                 )
                 stack.callback(workers.close)
                 return workers

@@ -110,7 +110,7 @@ class ThreadCluster(AbstractCluster, AbstractLink):
         error = future.exception()
         if error is None:
             return future.result()
-        return error if isinstance(error, HostLost) else HostLost(repr(error))
+        return error if isinstance(error, HostLost) else HostLost(str(error))
 
 
 class ThreadFleet(AbstractFleet):

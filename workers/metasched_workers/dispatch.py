@@ -49,6 +49,7 @@ _LOG: Final = logging.getLogger("metasched.workers.driver")
 _CHECK_S: Final = 0.25
 _PAUSE_S: Final = 0.5
 _MOST_EVENTS: Final = 512
+_PATIENCE_IF_UNFIT_S: Final = 10.0
 _MOST_FENCED: Final = 10_000
 """Tickets that are remembered after their host was given up."""
 
@@ -197,7 +198,7 @@ class Dispatcher:
         self._given_up: OrderedDict[int, int] = OrderedDict()
         self._late: dict[int, list[RunResult]] = {}
         self._dirty: dict[str, _Host] = {}
-        self._told: dict[str, float] = {}
+        self._turned_away: dict[str, str] = {}
         self.counts = Counter[str]()
         self.capacity = Capacity(0, 0)
         self.runners: Mapping[str, int] = {}
@@ -328,7 +329,7 @@ class Dispatcher:
             self._lose(self._hosts[host_id], "it left the fleet")
         now = time.monotonic()
         for host_id, member in membership.members.items():
-            if host_id not in self._hosts:
+            if host_id not in self._hosts and host_id not in self._turned_away:
                 is_near = member.hello.machine == self._job.machine
                 host = self._hosts[host_id] = _Host(member, is_near, now)
                 self._call(host, "open", (self._job,), self._opened)
@@ -336,6 +337,7 @@ class Dispatcher:
 
     def _opened(self, host: _Host, value: Any) -> None:
         if isinstance(value, HostLost):
+            self._turned_away[host.hello.host_id] = str(value)
             self._lose(host, str(value))
             return
         self._revive(host)
@@ -437,13 +439,18 @@ class Dispatcher:
     def _check_lanes(self, now: float) -> None:
         """Fail when work waits that nobody here can do."""
         for (kind, key), lane in self._lanes.items():
-            if not lane.waiting or lane.hosts:
+            if not lane.waiting or any(lane.accepts(h.hello) for h in self._hosts.values()):
                 lane.deserted_s = None
             elif lane.deserted_s is None:
                 lane.deserted_s = now
-            elif now - lane.deserted_s > self._config.patience_s:
+            elif now - lane.deserted_s > self._patience_s():
                 lane.deserted_s = now
                 self.fail(MeasureError(self._why_deserted(kind, key)))
+
+    def _patience_s(self) -> float:
+        """Hosts that do not fit will not change; others may join."""
+        longest_s = self._config.patience_s
+        return min(_PATIENCE_IF_UNFIT_S, longest_s) if self._turned_away else longest_s
 
     def _why_deserted(self, kind: Kind, key: str) -> str:
         target = self._targets.get(key)
@@ -454,6 +461,7 @@ class Dispatcher:
             f"no {worker} for '{target}' in {self._config.patience_s:g} s",
             f"the fleet measures on: {'; '.join(offered) or 'nothing'}",
             *(f"{place} has no host: {why}" for place, why in self._refused.items()),
+            *(f"{host} does not fit: {why}" for host, why in self._turned_away.items()),
         ]
         return "; ".join(parts)
 

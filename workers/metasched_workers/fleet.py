@@ -84,7 +84,8 @@ def _hand_on(done: Callable[[Any], None], future: Any) -> None:
 def _lost(error: BaseException) -> HostLost:
     from ray.exceptions import ActorUnavailableError
 
-    text = (str(error).strip() or repr(error)).splitlines()[0]
+    cause = getattr(error, "cause", None) or error  # what a call raised, not where
+    text = (str(cause).strip() or repr(cause)).splitlines()[0]
     return HostLost(text, may_return=isinstance(error, ActorUnavailableError))
 
 

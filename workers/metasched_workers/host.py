@@ -39,6 +39,7 @@ from metasched_workers.protocol import (
     kind_of,
     this_machine,
 )
+from metasched_workers.registries import check
 
 _IDLE_S = 0.5
 
@@ -49,6 +50,7 @@ class _Desk:
 
     info: JobInfo
     is_near: bool
+    modules: str = ""
     number: int = 0
     received: int = 0
     unsent: list[Answer] = field(default_factory=list[Answer])
@@ -114,9 +116,18 @@ class Host:
         )
 
     def open(self, info: JobInfo) -> None:
-        """Let a job send work."""
+        """Let a job send work.
+
+        Raises:
+            MeasureError: builders here do not know what the job relies on.
+        """
+        modules = ""
+        if info.registries is not None and self._slots[Kind.BUILD]:
+            modules = str(self._arrivals.folder / f"modules-{info.job_id}")
+            check(info.registries, modules)
         with self._lock:
-            self._desks.setdefault(info.job_id, _Desk(info, info.machine == this_machine()))
+            is_near = info.machine == this_machine()
+            self._desks.setdefault(info.job_id, _Desk(info, is_near, modules))
             for queue in self._queues.values():
                 queue.open(info.job_id, info.priority, info.share)
 
@@ -254,7 +265,8 @@ class Host:
         self._running[self._count] = _Running(turn, time.monotonic())
         self._busy[task.kind] += 1
         if isinstance(request, BuildRequest):
-            self._engine.submit_build(request)
+            desk = self._desks.get(task.job)
+            self._engine.submit_build(replace(request, modules=desk.modules if desk else ""))
         else:
             self._engine.submit_run(request)
 

@@ -10,9 +10,11 @@ from urllib.parse import parse_qsl
 
 from metasched.errors import MeasureError, UsageError
 from metasched.measure.workers import Capacity
+from metasched.registry import foreign_modules
 from metasched.target import Target
 from metasched_workers.fleet import JoinedFleet, OwnFleet
 from metasched_workers.ray_workers import JobOptions, RayWorkers
+from metasched_workers.registries import collect
 
 _FORMS: Final = (
     "write 'ray' for this machine, 'ray://HOST:10001', 'ray:HOST:6379' or 'ray:auto' on a node"
@@ -28,10 +30,15 @@ def open_ray(spec: str, targets: Sequence[Target]) -> RayWorkers:
     address, options = parse_spec(spec)
     cores = len(os.sched_getaffinity(0))
     if not address:
+        # The same installation: only what the user registered may be missing in its builders.
         return RayWorkers(
-            lambda: OwnFleet(targets), targets, options=options, expected=Capacity(cores, 1)
+            lambda: OwnFleet(targets),
+            targets,
+            options=options,
+            expected=Capacity(cores, 1),
+            registries=collect() if foreign_modules() else None,
         )
-    return RayWorkers(lambda: JoinedFleet(address), targets, options=options)
+    return RayWorkers(lambda: JoinedFleet(address), targets, options=options, registries=collect())
 
 
 def parse_spec(spec: str) -> tuple[str, JobOptions]:

@@ -16,6 +16,7 @@ from typing import Final, TypeAlias
 from metasched.errors import UsageError
 from metasched.measure.records import AnyResult, AnyRun, BuildRequest
 from metasched.target import Target
+from metasched_workers.registries import Registries
 
 PROTOCOL: Final = (1, 1)
 """The oldest and the latest version of these records that this release speaks."""
@@ -86,7 +87,7 @@ class JobInfo:
         priority: Work of a higher one goes first, always.
         share: How much of the time it gets beside others of its priority.
         protocol: The versions that it speaks.
-        registry: What its builders must know; see `metasched_workers.registries`.
+        registries: What its builders must know; None where they have it anyway.
     """
 
     job_id: str
@@ -94,7 +95,7 @@ class JobInfo:
     priority: int = 0
     share: float = 1.0
     protocol: tuple[int, int] = PROTOCOL
-    registry: bytes = b""
+    registries: Registries | None = None
 
     def __post_init__(self) -> None:
         if not self.share > 0:

@@ -19,6 +19,7 @@ from metasched_workers.broker import HostLost
 from metasched_workers.dispatch import AbstractLink, DispatchConfig, Dispatcher
 from metasched_workers.fleet import AbstractFleet, RayLink
 from metasched_workers.protocol import JobInfo, this_machine
+from metasched_workers.registries import Registries
 
 _BEAT_S: Final = 1.0
 _BROKER_AWAY_S: Final = 60.0
@@ -53,6 +54,7 @@ class RayWorkers(AbstractWorkers):
         options: How the job stands beside others.
         expected: What `capacity` says until the cluster has said it.
         link: How hosts are called.
+        registries: What builders must know; None where they have it anyway.
     """
 
     def __init__(
@@ -63,9 +65,13 @@ class RayWorkers(AbstractWorkers):
         options: JobOptions | None = None,
         expected: Capacity | None = None,
         link: AbstractLink | None = None,
+        registries: Registries | None = None,
     ) -> None:
         chosen = options or JobOptions()
-        info = JobInfo(uuid.uuid4().hex[:12], this_machine(), chosen.priority, chosen.share)
+        info = JobInfo(
+            uuid.uuid4().hex[:12], this_machine(), chosen.priority, chosen.share,
+            registries=registries,
+        )  # fmt: skip
         self.job_id = info.job_id
         self._expected = expected or Capacity(1, 1)
         self._out = 0
