@@ -7,9 +7,12 @@ schedule is cheap, since states and instructions are shared.
 
 from __future__ import annotations
 
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
 import numpy as np
 
-from metasched.errors import UsageError
+from metasched.errors import UsageError, suggest
 from metasched.ir.expr import Expr, const, int_value
 from metasched.ir.stmt import Block, For, Program
 from metasched.schedule.methods import (
@@ -24,6 +27,7 @@ from metasched.schedule.methods import (
     Reduction,
     Sampling,
 )
+from metasched.schedule.primitives import PRIMITIVES
 from metasched.schedule.samplers.site import Draw
 from metasched.schedule.show import show
 from metasched.trace.instruction import Ref
@@ -87,6 +91,33 @@ class Schedule(
                 f"work_on: expected the program '{self.program.name}', got '{func_name}'; make a "
                 "Schedule for each program"
             )
+
+    def apply(self, kind: str, *inputs: Any, **attrs: Any) -> Ref | tuple[Ref, ...] | None:
+        """Apply a primitive by name, for those that are registered elsewhere and have no method.
+
+        Args:
+            kind: its registered name; ``schedule.<kind>(...)`` is the same.
+            inputs: handles and plain values.
+            attrs: its options.
+
+        Returns:
+            the handle that it gives, a tuple of several, or None.
+
+        Raises:
+            UsageError: there is no primitive of that name.
+            ScheduleError: a precondition does not hold; the schedule is as it was.
+        """
+        _ = PRIMITIVES[kind]
+        outputs = self._do(kind, *inputs, **attrs)
+        return outputs if len(outputs) > 1 else next(iter(outputs), None)
+
+    if not TYPE_CHECKING:
+
+        def __getattr__(self, name: str) -> Any:
+            # Hidden from type checkers, which would no longer see a misspelt method.
+            if name in PRIMITIVES:
+                return partial(self.apply, name)
+            raise AttributeError(f"'Schedule' has no method '{name}'{suggest(name, PRIMITIVES)}")
 
     def get(self, ref: Ref) -> Block | For | Expr:
         """The block, loop or integer a handle stands for (not traced)."""
