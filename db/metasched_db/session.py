@@ -20,6 +20,8 @@ BUSY_TIMEOUT_MS = 30_000
 """How long SQLite itself waits for another writer before it says that the file is locked."""
 
 _PRAGMAS = (
+    # Of a new file: most records fit on a page, which takes a third less room than two of 4 KiB.
+    "PRAGMA page_size=8192",
     f"PRAGMA busy_timeout={BUSY_TIMEOUT_MS}",
     "PRAGMA journal_mode=WAL",
     "PRAGMA synchronous=NORMAL",

@@ -40,7 +40,7 @@ PAGE = 512
 """Records that one query of a scan returns; between two pages no transaction is open."""
 
 RECORD_COLUMNS = (
-    *(column for column in RecordRow.__table__.columns if column.name != "time_s"),
+    *RecordRow.__table__.columns,
     WorkloadRow.hash.label("workload_hash"),
     WorkloadRow.name.label("workload_name"),
     WorkloadRow.text.label("workload_text"),

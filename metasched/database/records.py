@@ -269,13 +269,17 @@ def steady_winner(fastest: Sequence[TuningRecord]) -> TuningRecord | None:
     Of those that the noise of the fastest, or of its worker, does not tell apart from it, the
     earliest wins, so that one more sample does not exchange the kernel that everybody runs.
     """
-    best_s = fastest[0].time_s if fastest else None
-    if best_s is None:
+    if not fastest or fastest[0].time_s is None:
         return None
-    noise = max(relative_half_width(fastest[0].samples_s), fastest[0].noise_floor)
-    near_s = best_s * (1 + min(noise, NEAR_TIE))
-    tied = (record for record in fastest if record.time_s is not None and record.time_s <= near_s)
+    most_s = tied_s(fastest[0])
+    tied = (record for record in fastest if record.time_s is not None and record.time_s <= most_s)
     return min(tied, key=lambda record: record.created_at)
+
+
+def tied_s(fastest: TuningRecord) -> float:
+    """Return the longest time that is not told apart from that of the fastest record."""
+    noise = max(relative_half_width(fastest.samples_s), fastest.noise_floor)
+    return (fastest.time_s or 0.0) * (1 + min(noise, NEAR_TIE))
 
 
 def merge_samples(old: tuple[float, ...], new: tuple[float, ...]) -> tuple[float, ...]:
