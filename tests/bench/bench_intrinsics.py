@@ -27,6 +27,8 @@ from metasched.target.intrinsics import (
 Array = npt.NDArray[np.generic]
 ROWS = 8
 """Rows of a register tile of the dot products, which have none of their own."""
+STEPS = 4
+"""Steps of the reduction that are written out."""
 
 
 @dataclass(frozen=True)
@@ -86,9 +88,10 @@ def tensorized(program: ms.Program, case: Case, intrin: str) -> ms.Schedule:
     vectors = max(1, 48 // columns) if rows == 1 else 1
     i_0, i_1, i_2 = schedule.split(i, [None, ROWS if rows == 1 else 1, rows])
     j_0, j_1, j_2 = schedule.split(j, [None, vectors, columns])
-    r_0, r_1 = schedule.split(r, [None, case.depth])
-    schedule.reorder(j_0, i_0, r_0, i_1, j_1, i_2, j_2, r_1)
+    r_0, r_1, r_2 = schedule.split(r, [None, STEPS, case.depth])
+    schedule.reorder(j_0, i_0, r_0, r_1, i_1, j_1, i_2, j_2, r_2)
     schedule.parallel(j_0)
+    schedule.unroll(r_1)
     schedule.tensorize(i_2, intrin)
     return schedule
 
