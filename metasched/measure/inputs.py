@@ -125,3 +125,10 @@ def as_float(array: Array, dtype: str) -> np.ndarray[Any, np.dtype[np.float64]]:
     if DType.of(dtype).code == "bfloat":
         return (array.astype(np.uint32) << 16).view(np.float32).astype(np.float64)
     return array.astype(np.float64)
+
+
+def as_narrow(array: Array, dtype: str) -> np.ndarray[Any, np.dtype[Any]]:
+    """Return the values of a contiguous array as float32, or as float64 where they are that."""
+    if DType.of(dtype).code == "bfloat":
+        return (array.astype(np.uint32) << 16).view(np.float32)
+    return array if array.dtype == np.float64 else array.astype(np.float32, copy=False)

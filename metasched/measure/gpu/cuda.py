@@ -13,6 +13,8 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any, Final, final
 
+import numpy as np
+
 from metasched.errors import DeviceError, MeasureError
 from metasched.measure.gpu.cuda_graph import Graph
 from metasched.measure.gpu.device import AbstractDevice, AbstractLoaded
@@ -76,6 +78,17 @@ class CudaDevice(AbstractDevice):
         if data.nbytes:
             with self.current("cannot read from the device"):
                 self._cuda.memcpy_dtoh(data, int(memory) + offset)
+
+    def copy(self, to: Any, source: Any, size: int) -> None:
+        """Copy on the device."""
+        with self.current("cannot copy on the device"):
+            self._cuda.memcpy_dtod(int(to), int(source), size)
+
+    def host_memory(self, size: int) -> Array:
+        """Return memory that stays where it is, which the device reaches directly."""
+        with self.current(f"cannot hold {size} bytes of the host"):
+            held: Array = self._cuda.pagelocked_empty(size, np.uint8)
+            return held
 
     def view(self, memory: Any, offset: int, size: int) -> Any:
         """Return an address."""

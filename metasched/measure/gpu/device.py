@@ -12,6 +12,8 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from metasched.errors import MeasureError
 from metasched.measure.gpu.plan import LaunchPlan
 from metasched.measure.kernel import Array
@@ -74,6 +76,14 @@ class AbstractDevice(ABC):
         Raises:
             MeasureError: a launch has failed meanwhile.
         """
+
+    @abstractmethod
+    def copy(self, to: Any, source: Any, size: int) -> None:
+        """Copy memory to memory, in order with launches."""
+
+    def host_memory(self, size: int) -> Array:
+        """Return bytes of the host that `read` fills fast."""
+        return np.empty(size, np.uint8)
 
     @abstractmethod
     def view(self, memory: Any, offset: int, size: int) -> Any:

@@ -48,10 +48,15 @@ class GpuArguments:
     Attributes:
         made: The inputs with their guards, and outputs that are poisoned.
         memories: Device memory for each, by device; further copies for calls that take turns.
+        poison: Device memory that holds a poisoned output, for each output by number and device.
+        received: Host memory that results are fetched into, by number of the array.
+        device: Where the arrays were used last.
     """
 
     made: tuple[GuardedArray, ...]
     memories: dict[int, list[list[Any]]] = field(default_factory=dict[int, list[list[Any]]])
+    poison: dict[tuple[int, int], Any] = field(default_factory=dict[tuple[int, int], Any])
+    received: dict[int, Array] = field(default_factory=dict[int, Array])
     device: AbstractDevice | None = None
 
 
@@ -100,7 +105,7 @@ class GpuEngine(AbstractEngine[GpuKernel, GpuArguments]):
         sets = arguments.memories.setdefault(id(device), [])
         while len(sets) < _sets_wanted(device, arguments, config):
             sets.append([_upload(device, guarded) for guarded in arguments.made])
-        self._poison(device, args, arguments, sets)
+        _poison(args, arguments, device, sets[0])
         pointers = [
             [*map(partial(_view, device), arguments.made, memories), *kernel.buffers]
             for memories in sets
@@ -117,7 +122,9 @@ class GpuEngine(AbstractEngine[GpuKernel, GpuArguments]):
         assert arguments.device is not None
         device = arguments.device
         (memories, *_) = arguments.memories[id(device)]
-        return tuple(map(partial(_download, device), arguments.made, memories))
+        return tuple(
+            _download(device, arguments, number, memory) for number, memory in enumerate(memories)
+        )
 
     def interruptions(self) -> int:
         """0: nothing else of this host disturbs a GPU."""
@@ -127,17 +134,21 @@ class GpuEngine(AbstractEngine[GpuKernel, GpuArguments]):
         """What the devices say of themselves."""
         return {k: v for device in self._devices.values() for k, v in device.conditions().items()}
 
-    def _poison(
-        self,
-        device: AbstractDevice,
-        args: Sequence[ArgSpec],
-        arguments: GpuArguments,
-        sets: Sequence[Sequence[Any]],
-    ) -> None:
-        for arg, guarded, memory in zip(args, arguments.made, sets[0], strict=True):
-            if arg.is_output:
+
+def _poison(
+    args: Sequence[ArgSpec],
+    arguments: GpuArguments,
+    device: AbstractDevice,
+    memories: Sequence[Any],
+) -> None:
+    """Overwrite the outputs with their guards from a copy on the device, made once."""
+    for number, (arg, guarded) in enumerate(zip(args, arguments.made, strict=True)):
+        if arg.is_output:
+            key = (number, id(device))
+            if key not in arguments.poison:
                 poison(guarded.array, arg.dtype)
-                device.write(memory, guarded.memory, _PAGE - _head(guarded))
+                arguments.poison[key] = _upload(device, guarded)
+            device.copy(memories[number], arguments.poison[key], _size(guarded))
 
 
 def _sets_wanted(device: AbstractDevice, arguments: GpuArguments, config: MeasureConfig) -> int:
@@ -160,8 +171,13 @@ def _head(guarded: GuardedArray) -> int:
     return int(guarded.array.ctypes.data - guarded.memory.ctypes.data)
 
 
+def _size(guarded: GuardedArray) -> int:
+    """Bytes of the device memory for an array and what lies around it."""
+    return guarded.array.nbytes + 2 * _PAGE
+
+
 def _upload(device: AbstractDevice, guarded: GuardedArray) -> Any:
-    memory = device.allocate(guarded.array.nbytes + 2 * _PAGE)
+    memory = device.allocate(_size(guarded))
     device.write(memory, guarded.memory, _PAGE - _head(guarded))
     return memory
 
@@ -170,14 +186,18 @@ def _view(device: AbstractDevice, guarded: GuardedArray, memory: Any) -> Any:
     return device.view(memory, _PAGE, guarded.array.nbytes)
 
 
-def _download(device: AbstractDevice, guarded: GuardedArray, memory: Any) -> GuardedArray:
-    fetched = np.empty_like(guarded.memory)
-    head = _head(guarded)
+def _download(
+    device: AbstractDevice, arguments: GpuArguments, number: int, memory: Any
+) -> GuardedArray:
+    guarded = arguments.made[number]
+    if number not in arguments.received:
+        arguments.received[number] = device.host_memory(guarded.memory.nbytes)
+    fetched, head = arguments.received[number], _head(guarded)
     device.read(memory, fetched, _PAGE - head)
     array: Array = fetched[head : head + guarded.array.nbytes].view(guarded.array.dtype)
     return GuardedArray(array.reshape(guarded.array.shape), fetched, guarded.fingerprint)
 
 
 def _bytes(arguments: GpuArguments) -> int:
-    copies = 1 + sum(len(sets) for sets in arguments.memories.values())
+    copies = 3 + sum(len(sets) for sets in arguments.memories.values())
     return copies * sum(guarded.memory.nbytes for guarded in arguments.made)

@@ -75,6 +75,11 @@ class OpenClDevice(AbstractDevice):
             with refusals(self._cl):
                 self._copy(data, memory, src_offset=offset)
 
+    def copy(self, to: Any, source: Any, size: int) -> None:
+        """Enqueue a copy of a buffer."""
+        with refusals(self._cl):
+            self._cl.enqueue_copy(self.queue, to, source, byte_count=size)
+
     def view(self, memory: Any, offset: int, size: int) -> Any:
         """Return a buffer of a part of another one."""
         if offset == 0:

@@ -82,6 +82,14 @@ code cuMemcpyDtoH_v2(void *to, uint64_t from, size_t bytes) {
   memcpy(to, (void *)from, bytes);
   return sticky;
 }
+code cuMemcpyDtoD_v2(uint64_t to, uint64_t from, size_t bytes) {
+  memcpy((void *)to, (void *)from, bytes);
+  return sticky;
+}
+code cuMemHostAlloc(void **pointer, size_t bytes, unsigned flags) {
+  return (*pointer = calloc(bytes, 1)) ? sticky : NO_MEMORY;
+}
+code cuMemFreeHost(void *pointer) { free(pointer); return sticky; }
 code cuMemsetD8Async(uint64_t to, unsigned char value, size_t bytes, void *stream) {
   memset((void *)to, value, bytes);
   return sticky;

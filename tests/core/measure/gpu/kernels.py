@@ -16,7 +16,7 @@ DOUBLE = "if (i < N) b[i] = 2.0f * a[i];"
 PARTIAL = "if (i < N - 1) b[i] = 2.0f * a[i];"
 STRAY = "if (i <= N) b[i] = 2.0f * a[i < N ? i : 0];"
 INPUT = DOUBLE + " if (i == 3) ((GLOBAL float *)a)[3] = 7.0f;"
-HANG = "for (volatile int k = 1; k;) {} " + DOUBLE
+HANG = "while (((GLOBAL const volatile float *)a)[0] < 2.0f) {} " + DOUBLE
 BAD = "b[i] = nothing[i];"
 SHARED = """
 SHARED float tile[64];
