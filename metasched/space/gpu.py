@@ -14,6 +14,7 @@ from metasched.space.rules import (
     MultiLevelTilingGpu,
     MultiLevelTilingTensorCore,
     ParallelizeVectorizeUnroll,
+    ReindexToMatrices,
 )
 from metasched.space.space import SPACES, Mutators, Postprocs, Rules, Space
 
@@ -21,6 +22,7 @@ GPU_RULES: Final[Rules] = (
     ApplyCustomRule(),
     InlineConstantScalars(),
     AutoInline(),
+    ReindexToMatrices(),
     MultiLevelTilingTensorCore(),
     MultiLevelTilingGpu(),
     INLINE_REST,

@@ -25,6 +25,7 @@ from metasched.space.rules import (
     MultiLevelTilingGpu,
     MultiLevelTilingTensorCore,
     ParallelizeVectorizeUnroll,
+    ReindexToMatrices,
 )
 
 _FIRST: Final[tuple[AbstractRule, ...]] = (InlineConstantScalars(), AutoInline())
@@ -40,6 +41,7 @@ _TILING: Final = MultiLevelTilingGpu(fixed=gpu_tiles)
 GPU_ATTEMPTS: Final[tuple[tuple[AbstractRule, ...], ...]] = (
     (
         *_FIRST,
+        ReindexToMatrices(),
         _TENSOR,
         _TILING,
         INLINE_REST,

@@ -12,7 +12,7 @@ from metasched.ir.expr import Buffer, int_value
 from metasched.ir.procedure import FRAGMENTS
 from metasched.ir.scopes import SCOPES
 from metasched.ir.stmt import Block, For, Program, Seq, Stmt
-from metasched.ir.walk import blocks, loads, stores, walk
+from metasched.ir.walk import blocks, loads, walk, written_buffers
 from metasched.lower.blocks import lower_blocks
 from metasched.lower.externs import check_externs
 from metasched.lower.flatten import flat_buffer, flatten
@@ -96,7 +96,7 @@ def _between(program: Program, nests: tuple[Stmt, ...]) -> frozenset[Buffer]:
     seen: set[Buffer] = set()
     several: set[Buffer] = set()
     for nest in nests:
-        used = {s.buffer for s in stores(nest)} | {x.buffer for x in loads(nest)}
+        used = written_buffers(nest) | {x.buffer for x in loads(nest)}
         several |= used & seen
         seen |= used
     found = several - set(program.params)

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from math import gcd
 from typing import ClassVar, Final, final
 
-from metasched.ir.expr import int_value
-from metasched.ir.stmt import Block, For, annotation
-from metasched.ir.walk import expr_loads, free_vars
+from metasched.ir.expr import Expr, Load, Var, const, floordiv, int_value
+from metasched.ir.simplify import Simplifier
+from metasched.ir.stmt import Block, For, Store, annotation
+from metasched.ir.walk import expr_loads, free_vars, substitute
 from metasched.schedule.schedule import Schedule
 from metasched.space.binding import thread_extents
 from metasched.space.loop_choice import bound_store, inner_loops
-from metasched.space.patterns import has_condition, single_store, stride
+from metasched.space.patterns import has_condition, single_store
 from metasched.space.postprocs.postproc import POSTPROCS, AbstractPostproc, Rejected
 from metasched.space.rules.multi_level_tiling_gpu import FETCH, PAD
 from metasched.target import Target
@@ -80,15 +82,28 @@ def _vector(block: Block, own: list[For], length: int) -> int:
     rows = [loop for loop in own if int_value(loop.extent) != 1]
     if store is None or not rows or has_condition(block):
         return 1
-    if rows[-1].var in free_vars(block.predicate):
+    row = rows[-1]
+    if row.var in free_vars(block.predicate):
         return 1
-    width = gcd(length, int_value(rows[-1].extent) or 1)
     bound = bound_store(block, store)
-    for access in (bound, *expr_loads(bound.value)):
-        step = stride(access, rows[-1].var)
-        if step is None or int_value(step) != 1:
-            return 1
+    accesses = (bound, *expr_loads(bound.value))
+    width = gcd(length, int_value(row.extent) or 1)
+    known = {loop.var: loop.extent for loop in own}
+    while width > 1 and not all(_is_whole(a, row, width, known) for a in accesses):
+        width //= 2
     return width
+
+
+def _is_whole(access: Load | Store, row: For, width: int, known: Mapping[Var, Expr]) -> bool:
+    """Whether each run of ``width`` iterations of a loop touches elements side by side."""
+    lane, run = Var("lane of a vector"), Var("vector of a row")
+    ranges = {**known, lane: const(width), run: floordiv(row.extent, width)}
+    simplify = Simplifier(ranges)
+    address: Expr = const(0)
+    for index, size in zip(access.indices, access.buffer.shape, strict=True):
+        address = address * size + substitute(index, {row.var: run * width + lane})
+    first = substitute(address, {lane: const(0)})
+    return simplify(address - first - lane) == const(0)
 
 
 POSTPROCS.register(RewriteCooperativeFetch.name, RewriteCooperativeFetch)

@@ -6,7 +6,9 @@ from dataclasses import dataclass
 from typing import ClassVar, Final, final
 
 from metasched.analysis.kernels import STAGES
-from metasched.ir.stmt import Block, For, Seq, annotation
+from metasched.ir.stmt import Block, For, Seq, Stmt, annotation
+from metasched.ir.threads import SHARED
+from metasched.ir.walk import blocks
 from metasched.schedule.schedule import Schedule
 from metasched.schedule.state import State
 from metasched.space.loop_choice import reducing_vars
@@ -44,17 +46,20 @@ class RewritePipeline(AbstractPostproc):
 
 
 def _loop(state: State, block: Block) -> For | None:
-    """The innermost loop that holds the block behind other statements, if it reduces."""
-    loops = [loop for loop in state.loops_above(block) if isinstance(loop.body, Seq)]
-    if not loops or loops[-1].kind != "serial" or loops[-1].var not in reducing_vars(block):
-        return None
-    last = loops[-1].body
-    inside = isinstance(last, Seq) and any(loop is last.stmts[-1] for loop in _path(state, block))
-    return loops[-1] if inside else None
+    """The loop that holds copies to shared memory in front of the block, if it reduces."""
+    path = (*state.ancestors(block), block)
+    for loop in reversed(state.loops_above(block)):
+        stmts = loop.body.stmts if isinstance(loop.body, Seq) else ()
+        if stmts and any(_copies(stmt) for stmt in stmts[:-1]):
+            last = any(stmts[-1] is node for node in path)
+            plain = loop.kind == "serial" and loop.var in reducing_vars(block)
+            return loop if last and plain else None
+    return None
 
 
-def _path(state: State, block: Block) -> tuple[object, ...]:
-    return (*state.ancestors(block), block)
+def _copies(stmt: Stmt) -> bool:
+    """Whether a statement fills shared memory."""
+    return any(r.buffer.scope in SHARED for block in blocks(stmt) for r in block.writes)
 
 
 POSTPROCS.register(RewritePipeline.name, RewritePipeline)

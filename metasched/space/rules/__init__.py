@@ -31,5 +31,6 @@ from metasched.space.rules.parallelize_vectorize_unroll import (
 from metasched.space.rules.random_compute_location import (
     RandomComputeLocation as RandomComputeLocation,
 )
+from metasched.space.rules.reindex_to_matrices import ReindexToMatrices as ReindexToMatrices
 from metasched.space.rules.rule import RULES as RULES
 from metasched.space.rules.rule import AbstractRule as AbstractRule

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar, final
+from typing import ClassVar, Final, final
 
-from metasched.ir.stmt import Block
+from metasched.ir.stmt import Block, annotation
 from metasched.schedule.schedule import Schedule
 from metasched.schedule.state import State
 from metasched.space.patterns import (
@@ -23,6 +23,9 @@ from metasched.space.patterns import (
 from metasched.space.rules.rule import RULES, AbstractRule
 from metasched.target import Target
 from metasched.trace.instruction import Ref
+
+KEEP: Final = "meta_schedule.keep"
+"""Note on a block that is to stay a stage of its own."""
 
 _COSTLY = ("erf", "exp", "log", "pow", "rsqrt", "sigmoid", "sqrt", "tanh")
 
@@ -57,6 +60,8 @@ class AutoInline(AbstractRule):
         readers = consumers(state, block)
         if writes_output(state, block) or not readers:
             return "writes an output"
+        if annotation(block.annotations, KEEP) is not None:
+            return "noted to be kept"
         if any(r.buffer.scope != "global" for r in (*block.reads, *block.writes)):
             return "copies to or from a memory of its own"
         if self.disallow_if_then_else and has_condition(block):
