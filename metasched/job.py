@@ -45,6 +45,7 @@ from metasched.task import Progress, Task
 _BATCH: Final = 16
 _MOST_ASKED: Final = 64
 _FINAL_ROUNDS: Final = 15
+_DESCRIBE_S: Final = 0.5
 _MOST_LATE: Final = 4096
 """Records to which samples that come late can still be added."""
 _BARREN: Final = 128
@@ -111,6 +112,7 @@ class Job:
             self._by_target[task.target.key()].append(number)
         self._late: OrderedDict[int, tuple[Task, TuningRecord]] = OrderedDict()
         self._building: dict[int, _Pending] = {}
+        self._described_s, self._description = 0.0, ""
         self._running: dict[int, _Pending] = {}
         self._callbacks = make_callbacks(callbacks)
         self._results: list[Measurement] = []
@@ -488,7 +490,15 @@ class Job:
             len(self._building),
             len(self._running),
             dict(self.phases),
+            self._workers_text(),
         )
+
+    def _workers_text(self) -> str:
+        """What workers say of themselves, asked now and then."""
+        now = time.perf_counter()
+        if now - self._described_s > _DESCRIBE_S:
+            self._described_s, self._description = now, self._workers.describe()
+        return self._description
 
 
 def _output(result: BuildResult, name: str) -> BuildOutput:

@@ -175,6 +175,7 @@ class LiveDisplay(AbstractDisplay):
             bar,
             Text(" | ".join(state)),
             Text(phases_text(last.phases)),
+            *([Text(last.workers)] if last.workers else []),
         )
 
 

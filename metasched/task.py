@@ -99,3 +99,4 @@ class Progress:
     building: int
     running: int
     phases: Mapping[str, float]
+    workers: str = ""

@@ -86,6 +86,10 @@ class AbstractWorkers(ABC):
             MeasureError: the workers are closed or cannot be started.
         """
 
+    def describe(self) -> str:
+        """Say in a line how the workers are doing, for displays; empty where nothing is to say."""
+        return ""
+
     def wake(self) -> None:
         """Make `poll`, now or the next time, return early; may be called from any thread.
 

@@ -36,6 +36,7 @@ def snapshot(best_s: float | None, trials: int = 1, **task: Any) -> Any:
         building=2,
         running=1,
         phases={"build": 1.0, "run": 2.0},
+        workers="2 of 3 hosts, 8 builders 90 % busy",
     )
 
 
@@ -89,6 +90,7 @@ def test_the_live_display_shows_every_program_and_the_workers(
     for expected in ("10.00", "40.00", "52 %", "2.00", "3/8 trials", "1 wrong_result", "run 2.0 s"):
         assert expected in text
     assert "building 2, running 1" in text
+    assert "2 of 3 hosts, 8 builders 90 % busy" in text
 
 
 @pytest.mark.parametrize(("out", "live"), [(io.StringIO(), False), (Terminal(), True)])

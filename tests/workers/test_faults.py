@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from metasched_workers import fleet_state, fleet_targets
 from metasched_workers.dispatch import DispatchConfig
 from metasched_workers.fleet import JoinedFleet
 from metasched_workers.ray_workers import JobOptions, RayWorkers
@@ -257,6 +258,20 @@ def test_a_job_survives(
         check_database(database, result, reported)
         assert result.trials >= 40
     wait_for_no_orphans()
+
+
+def test_a_fleet_tells_what_it_measures_for_and_how_it_is(cluster: Any) -> None:
+    address = f"ray:{cluster.address}"
+    assert [target.key() for target in fleet_targets(address)] == [TARGET.key()]
+    with join(cluster) as workers:
+        workers.submit_build(BuildRequest(1, "tests.core.measure.kernels:build", kernels.DOUBLE))
+        while not workers.poll(0.5):
+            pass
+        state = fleet_state(address)
+        assert workers.job_id in state["jobs"]
+        assert len(state["hosts"]) == 2
+        logs = Path(cluster.head_node.get_logs_dir_path())
+        assert list(logs.glob("metasched-*.jsonl")) or not state["refused"]
 
 
 BODIES: dict[str, tuple[str, Status]] = {

@@ -77,6 +77,37 @@ def test_capacity_is_that_of_all_hosts(fleet: Any) -> None:
     assert workers.capacity.runners == 6
 
 
+def test_the_fleet_is_described_in_a_line(fleet: Any) -> None:
+    cluster, broker, join = fleet(nodes=2)
+    workers = join()
+    wait_until(lambda: workers.capacity.runners == 4)
+    artefact = built(workers, 0, run_s=0.3)
+    for number in range(1, 21):
+        workers.submit_run(RunRequest(number, artefact))
+    wait_until(lambda: "wait" in workers.describe())
+    text = workers.describe()
+    assert text.startswith("2 of 2 hosts, 4 builders")
+    assert "runs/s" in text
+    collect(workers, 20)
+    hosts = broker.state()["hosts"].values()
+    wait_until(lambda: sum(h.host.state()["results"].get("run:ok", 0) for h in cluster.handles))
+    assert [host["slots"] for host in hosts] == [{"build": 2, "run": 2}] * 2
+
+
+def test_jobs_of_a_fleet_share_it_by_priority(fleet: Any) -> None:
+    _, _, join = fleet(nodes=1, runners=1, builders=1)
+    low, high = join(JobOptions(priority=0)), join(JobOptions(priority=1))
+    artefacts = [built(workers, 0, run_s=0.05) for workers in (low, high)]
+    for workers, artefact in zip((low, high), artefacts, strict=True):
+        for number in range(1, 13):
+            workers.submit_run(RunRequest(number, artefact))
+    collect(high, 12)
+    # The other had what it began before, and what the driver of this one was slow to fill.
+    before = low.poll()
+    assert len(before) <= 6
+    collect(low, 12 - len(before))
+
+
 def test_the_files_of_a_job_go_with_it(fleet: Any) -> None:
     _, _, join = fleet()
     workers = join()

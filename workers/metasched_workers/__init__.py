@@ -7,11 +7,12 @@ who tells whom what, `host` for the workers' end and `dispatch` for the job's.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 from metasched.measure.workers import AbstractWorkers
 from metasched.target import Target
 
-__all__ = ["open_workers"]
+__all__ = ["fleet_state", "fleet_targets", "open_workers"]
 
 
 def open_workers(spec: str, targets: Sequence[Target]) -> AbstractWorkers:
@@ -29,3 +30,33 @@ def open_workers(spec: str, targets: Sequence[Target]) -> AbstractWorkers:
     from metasched_workers.opening import open_ray
 
     return open_ray(spec, targets)
+
+
+def fleet_targets(spec: str) -> tuple[Target, ...]:
+    """Return what the runners of a fleet measure for; hosts are started to ask them.
+
+    Args:
+        spec: An address as for `open_workers`.
+
+    Raises:
+        UsageError: the text names no fleet.
+        MeasureError: the fleet does not answer.
+    """
+    from metasched_workers.opening import fleet_targets_of
+
+    return fleet_targets_of(spec)
+
+
+def fleet_state(spec: str) -> dict[str, Any]:
+    """Return figures of a fleet as JSON values: its jobs, its hosts, and which were refused why.
+
+    Args:
+        spec: An address as for `open_workers`.
+
+    Raises:
+        UsageError: the text names no fleet.
+        MeasureError: the fleet does not answer.
+    """
+    from metasched_workers.opening import fleet_state_of
+
+    return fleet_state_of(spec)

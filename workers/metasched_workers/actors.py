@@ -11,6 +11,8 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from metasched_workers.broker import AbstractCluster, Broker, HostLost, Membership
 from metasched_workers.host import Host
+from metasched_workers.logs import log_to_file
+from metasched_workers.metrics import HostMetrics
 from metasched_workers.plan import Place
 from metasched_workers.protocol import PROTOCOL, Hello, HostSpec, JobInfo
 from metasched_workers.scratch import claim_folder
@@ -36,6 +38,8 @@ class HostActor:
         # Candidates run below this process, and have no business with the cluster.
         os.environ.pop("RAY_AUTH_TOKEN", None)
         claim_folder()
+        log_to_file(spec.host_id)
+        self._metrics = HostMetrics(spec.host_id)
         self._host = Host(spec)
 
     def hello(self) -> Hello:
@@ -61,8 +65,10 @@ class HostActor:
         self._host.forget(job)
 
     def state(self) -> dict[str, Any]:
-        """See `Host.state`."""
-        return self._host.state()
+        """See `Host.state`; the broker asks now and then, which is when metrics are told."""
+        found = self._host.state()
+        self._metrics.update(found)
+        return found
 
 
 @final
@@ -110,6 +116,7 @@ class BrokerActor:
     """The `Broker` of a cluster; Ray starts it anew where it ends, and its hosts with it."""
 
     def __init__(self) -> None:
+        log_to_file("broker")
         self._broker = Broker(RayCluster())
 
     def join(self, info: JobInfo) -> str:

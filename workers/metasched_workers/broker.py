@@ -194,14 +194,16 @@ class Broker:
             hosts = {
                 seat.hello.host_id: {
                     "node": seat.hello.node_id,
-                    "targets": [str(target) for target in seat.hello.targets.values()],
+                    "targets": [target.to_dict() for target in seat.hello.targets.values()],
                     "slots": dict(seat.hello.slots),
                     **(seat.state or {}),
                 }
                 for seat in self._seats.values()
                 if seat.hello is not None
             }
-            return {"jobs": jobs, "hosts": hosts, "refused": dict(self._membership().refused)}
+            starting = sum(s.handle is not None and not s.hello for s in self._seats.values())
+            refused = dict(self._membership().refused)
+            return {"jobs": jobs, "hosts": hosts, "starting": starting, "refused": refused}
 
     def close(self) -> None:
         """End all hosts."""

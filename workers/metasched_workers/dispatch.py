@@ -114,6 +114,7 @@ class _Host:
     batch: int = 0
     confirmed: int = 0
     sick: str = ""
+    busy: Mapping[Kind, int] = field(default_factory=dict[Kind, int])
     is_up: bool = False
     is_gone: bool = False
 
@@ -199,6 +200,7 @@ class Dispatcher:
         self._late: dict[int, list[RunResult]] = {}
         self._dirty: dict[str, _Host] = {}
         self._turned_away: dict[str, str] = {}
+        self._began_s = time.monotonic()
         self.counts = Counter[str]()
         self.capacity = Capacity(0, 0)
         self.runners: Mapping[str, int] = {}
@@ -251,6 +253,29 @@ class Dispatcher:
     def fail(self, error: MeasureError) -> None:
         """Make every later `collect` raise."""
         self._results.put(error)
+
+    def summary(self) -> str:
+        """Say in a line how the fleet is doing; from any thread."""
+        hosts = list(self._hosts.values())
+        up = [host for host in hosts if host.is_up and not host.sick]
+        parts = [f"{len(up)} of {len(hosts)} hosts"]
+        for kind, name in ((Kind.BUILD, "builders"), (Kind.RUN, "runners")):
+            slots = sum(host.hello.slots.get(kind, 0) for host in up)
+            busy = sum(host.busy.get(kind, 0) for host in up)
+            share = f" {100 * busy // slots} % busy" if slots else ""
+            parts.append(f"{slots} {name}{share}")
+        for kind in Kind:
+            lanes = [lane for (k, _), lane in list(self._lanes.items()) if k is kind]
+            if waiting := sum(len(lane.waiting) for lane in lanes):
+                parts.append(f"{waiting} {kind}s wait")
+        passed_s = time.monotonic() - self._began_s
+        ended = sum(n for name, n in list(self.counts.items()) if name.startswith(Kind.RUN))
+        parts.append(f"{ended / passed_s:.1f} runs/s")
+        parts += [
+            f"{self.counts[name]} {name}" for name in ("requeued", "late") if self.counts[name]
+        ]
+        parts += sorted({f"{host.hello.host_id}: {host.sick}" for host in hosts if host.sick})
+        return ", ".join(parts)
 
     def close(self) -> None:
         """End the thread; nothing is sent any more."""
@@ -392,7 +417,7 @@ class Dispatcher:
         if not host.is_up:
             self._revive(host)
         reply: Reply = pickle.loads(value)
-        host.heard_s = time.monotonic()
+        host.heard_s, host.busy = time.monotonic(), reply.busy
         if reply.number > host.confirmed:
             host.confirmed = reply.number
             for answer in reply.answers:

@@ -7,6 +7,7 @@ runs candidates are isolated processes below it (`metasched.measure.process`), n
 from __future__ import annotations
 
 import contextlib
+import logging
 import pickle
 import shutil
 import threading
@@ -18,7 +19,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from metasched.errors import MetaschedError
-from metasched.measure.records import AnyResult, BuildRequest, BuildResult
+from metasched.measure.records import AnyResult, BuildRequest, BuildResult, Status
 from metasched.measure.worker import resolve
 from metasched.measure.workers import AbstractWorkers
 from metasched.target.toolchain import describe_toolchain
@@ -41,6 +42,7 @@ from metasched_workers.protocol import (
 )
 from metasched_workers.registries import check
 
+_LOG = logging.getLogger("metasched.workers.host")
 _IDLE_S = 0.5
 
 
@@ -88,6 +90,7 @@ class Host:
         self._queues = {kind: FairQueue[_Task]() for kind in Kind}
         self._running: dict[int, _Running] = {}
         self._busy = Counter[Kind]()
+        self._results = Counter[str]()
         self._desks: dict[str, _Desk] = {}
         self._arrivals = Arrivals()
         self._health = Health(self._arrivals.folder, self._probe, self._wake)
@@ -203,6 +206,7 @@ class Host:
                 "waiting": {kind: len(self._queues[kind]) for kind in Kind},
                 "sick": self._failure or self._health.problem,
                 "jobs": len(self._desks),
+                "results": dict(self._results),
             }
 
     def close(self) -> None:
@@ -285,6 +289,9 @@ class Host:
         self._busy[task.kind] -= 1
         self._queues[task.kind].charge(turn, now - running.began_s)
         self._arrivals.release(task.order.request)
+        self._results[f"{task.kind}:{result.status}"] += 1
+        if result.status is not Status.OK:
+            self._log(task, result)
         desk = self._desks.get(task.job)
         if desk is None:
             _discard(result)
@@ -303,6 +310,11 @@ class Host:
             answer = Answer(task.order.ticket, result)
         desk.unsent.append(answer)
 
+    def _log(self, task: _Task, result: AnyResult) -> None:
+        ids = {"host": self._spec.host_id, "job": task.job}
+        ids |= {"candidate": str(task.order.request.candidate_id), "kind": str(task.kind)}
+        _LOG.info("%s", result.message, extra=ids | {"status": str(result.status)})
+
     def _return_all(self, reason: str) -> None:
         """Give what waits back to its drivers, who have other hosts."""
         for queue in self._queues.values():
@@ -319,7 +331,9 @@ class Host:
         if not desk.is_near:
             answers = tuple(with_content(answer) for answer in answers)
         desk.number += 1
-        desk.unconfirmed = Reply(desk.number, answers, self._failure or self._health.problem)
+        busy = {kind: self._busy[kind] for kind in Kind}
+        problem = self._failure or self._health.problem
+        desk.unconfirmed = Reply(desk.number, answers, problem, busy)
         return desk.unconfirmed
 
     def _confirm(self, desk: _Desk) -> None:

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import os
+import time
+import uuid
 from collections.abc import Sequence
 from importlib.util import find_spec
-from typing import Final
+from typing import Any, Final
 from urllib.parse import parse_qsl
 
 from metasched.errors import MeasureError, UsageError
 from metasched.measure.workers import Capacity
 from metasched.registry import foreign_modules
 from metasched.target import Target
+from metasched_workers.broker import HostLost
 from metasched_workers.fleet import JoinedFleet, OwnFleet
+from metasched_workers.protocol import JobInfo, this_machine
 from metasched_workers.ray_workers import JobOptions, RayWorkers
 from metasched_workers.registries import collect
 
@@ -20,6 +24,7 @@ _FORMS: Final = (
     "write 'ray' for this machine, 'ray://HOST:10001', 'ray:HOST:6379' or 'ray:auto' on a node"
     " of a cluster, with '?priority=1&share=2' behind it if you like"
 )
+_LOOK_S: Final = 60.0
 _INSTALL: Final = "Ray is not installed; install it with `pip install 'metasched[ray]'`"
 
 
@@ -65,3 +70,43 @@ def parse_spec(spec: str) -> tuple[str, JobOptions]:
     if given:
         raise UsageError(f"workers '{spec}' have no option '{next(iter(given))}'; {_FORMS}")
     return address, options
+
+
+def fleet_state_of(spec: str) -> dict[str, Any]:
+    """See `metasched_workers.fleet_state`."""
+    fleet = _join(spec)
+    try:
+        return fleet.state()
+    finally:
+        fleet.close()
+
+
+def fleet_targets_of(spec: str) -> tuple[Target, ...]:
+    """See `metasched_workers.fleet_targets`."""
+    fleet = _join(spec)
+    info = JobInfo(f"look-{uuid.uuid4().hex[:8]}", this_machine())
+    try:
+        if reason := fleet.join(info):
+            raise MeasureError(reason)
+        deadline = time.monotonic() + _LOOK_S
+        state: dict[str, Any] = {}
+        while time.monotonic() < deadline:
+            fleet.beat(info.job_id, 0, 0.0)
+            state = fleet.state()
+            if state["hosts"] and not state["starting"]:
+                break
+            time.sleep(0.2)
+        found = [Target.from_dict(t) for host in state["hosts"].values() for t in host["targets"]]
+        return tuple({target.key(): target for target in found}.values())
+    except HostLost as error:
+        raise MeasureError(f"the fleet '{spec}' does not answer: {error}") from error
+    finally:
+        fleet.leave(info.job_id)
+        fleet.close()
+
+
+def _join(spec: str) -> JoinedFleet:
+    address, _ = parse_spec(spec)
+    if not address:
+        raise UsageError(f"'{spec}' is this machine, where nothing runs between jobs; {_FORMS}")
+    return JoinedFleet(address)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
 from typing import Final, TypeAlias
@@ -141,11 +141,13 @@ class Reply:
         number: Counts replies; a reply is repeated until the driver confirms its number.
         answers: What ended.
         sick: Why the host takes no work now; empty when it does.
+        busy: Workers at work, for whichever job, by kind.
     """
 
     number: int
     answers: tuple[Answer, ...]
     sick: str = ""
+    busy: dict[Kind, int] = field(default_factory=dict[Kind, int])
 
 
 def kind_of(request: Request) -> Kind:

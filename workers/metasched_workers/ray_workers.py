@@ -115,6 +115,10 @@ class RayWorkers(AbstractWorkers):
         self._out -= sum(not getattr(result, "is_late", False) for result in results)
         return results
 
+    def describe(self) -> str:
+        """How the fleet is doing, see `AbstractWorkers.describe`."""
+        return self._dispatcher.summary()
+
     def wake(self) -> None:
         """Let `poll` return; see `AbstractWorkers.wake`."""
         self._dispatcher.wake()
