@@ -23,7 +23,7 @@ from metasched.database.records import now
 from metasched.database.transfer import renamed_like
 from metasched.errors import DatabaseError, ScheduleError, TraceError, UsageError
 from metasched.ir.stmt import Program
-from metasched.measure.local import LocalWorkers
+from metasched.measure.open import open_workers
 from metasched.measure.records import MeasureConfig, Status
 from metasched.measure.workers import AbstractWorkers
 from metasched.schedule.schedule import Schedule
@@ -161,7 +161,7 @@ def tune_shapes(
     database: str | AbstractDatabase = "memory:",
     seed: int = 0,
     strategy: str = "evolutionary",
-    workers: AbstractWorkers | None = None,
+    workers: str | AbstractWorkers = "local",
     measure: MeasureConfig | None = None,
     progress: bool = False,
 ) -> Dispatch:
@@ -177,7 +177,7 @@ def tune_shapes(
         database: URL of the database, or an open one.
         seed: of the searches and the inputs.
         strategy: name of the search strategy.
-        workers: builders and runners; this machine's when None.
+        workers: builders and runners, by name or open; see `metasched.tuning.tune`.
         measure: how candidates are measured.
         progress: show progress of the searches on the terminal.
 
@@ -191,7 +191,7 @@ def tune_shapes(
     goal = Target.parse(target)
     anchors = spread(ordered, schedules)
     opened = open_database(database)
-    pool = workers or LocalWorkers(goal)
+    pool = open_workers(workers, (goal,)) if isinstance(workers, str) else workers
     try:
         for size in anchors:
             tune(
@@ -205,7 +205,7 @@ def tune_shapes(
         result = choose(candidates, times, schedules)
         opened.save_dispatch(family_key(make), goal.key(), make(1).name, result.to_json())
     finally:
-        if workers is None:
+        if pool is not workers:
             pool.close()
         if opened is not database:
             opened.close()

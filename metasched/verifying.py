@@ -16,7 +16,7 @@ from metasched.database.evidence import evidence_of
 from metasched.database.records import now
 from metasched.database.refusals import check_count
 from metasched.database.spelling import parsed
-from metasched.measure.local import LocalWorkers
+from metasched.measure.open import open_workers
 from metasched.measure.records import MeasureConfig, Status
 from metasched.measure.workers import AbstractWorkers
 from metasched.target import Target
@@ -45,7 +45,7 @@ def verify(
     top: int = 1,
     seed: int = 1,
     imported: bool = False,
-    workers: AbstractWorkers | None = None,
+    workers: str | AbstractWorkers = "local",
     config: MeasureConfig | None = None,
 ) -> tuple[Verdict, ...]:
     """Verify the winners for a target, and mark their records.
@@ -57,7 +57,7 @@ def verify(
         seed: of the inputs; another than that of tuning checks more.
         imported: also verify records that nothing proves, such as those of another tuner, ``top``
             of each program, those that were fastest there first.
-        workers: builders and runners; this machine's when None.
+        workers: builders and runners, by name or open; see `metasched.tuning.tune`.
         config: how kernels are measured.
 
     Raises:
@@ -66,7 +66,7 @@ def verify(
     """
     check_count("verify", "top", top)
     goal = Target.parse(target)
-    pool = workers or LocalWorkers(goal)
+    pool = open_workers(workers, (goal,)) if isinstance(workers, str) else workers
     try:
         trials = Trials(pool, goal, seed=seed, config=config)
         verdicts: list[Verdict] = []
@@ -81,7 +81,7 @@ def verify(
             database.put_many(verdict.record for verdict in found)
             verdicts += found
     finally:
-        if workers is None:
+        if pool is not workers:
             pool.close()
     return tuple(verdicts)
 

@@ -3,8 +3,9 @@
 CORPUS is a folder for the files that reach new code; a later run goes on from them.
 
 With atheris installed (`pip install atheris`) each is fuzzed with coverage as the guide, in a
-process of its own; without it, by random changes of good files. A finding ends the run with the
-input in a file.
+process of its own; without it, by random changes of good files. With `--hypothesis` in front of
+SECONDS, hypothesis exchanges values inside of good files. A finding ends the run with the input in
+a file or in the message.
 """
 
 from __future__ import annotations
@@ -37,6 +38,30 @@ def by_chance(name: str, seconds: float) -> None:
         longest_s = max(longest_s, time.monotonic() - start)
         runs += 1
     print(f"{name}: {runs} files, {imported} imported, the slowest took {longest_s:.2f} s")
+
+
+def by_hypothesis(name: str, seconds: float) -> None:
+    """Exchange values, or bytes where the file is no JSON, until the time is over."""
+    from hypothesis import HealthCheck, given, settings
+    from hypothesis import strategies as st
+
+    from metasched.testing.importer_fuzz import CHECKS, SEEDS, mutated
+    from tests.core.database.test_fuzz import JSON, with_value
+
+    binary = name == "snapshot"
+    end, runs = time.monotonic() + seconds, 0
+
+    @settings(max_examples=500, deadline=None, database=None, suppress_health_check=HealthCheck)
+    @given(value=st.integers(1, 16) if binary else JSON, at=st.integers(0, 2**40))
+    def check(value: object, at: int) -> None:
+        nonlocal runs
+        runs += 1
+        seed = SEEDS[name]()
+        CHECKS[name](mutated(seed, at, int(str(value))) if binary else with_value(seed, value, at))
+
+    while time.monotonic() < end:
+        check()
+    print(f"{name}: {runs} files by hypothesis", flush=True)
 
 
 def by_coverage(name: str, seconds: float, corpus: Path) -> None:
@@ -73,7 +98,12 @@ def main(seconds: float, folder: Path, names: list[str]) -> None:
 
 
 if __name__ == "__main__":
-    if sys.argv[1] == "--guided":
+    if sys.argv[1] == "--hypothesis":
+        from metasched.testing.importer_fuzz import CHECKS
+
+        for one in sys.argv[4:] or CHECKS:
+            by_hypothesis(one, float(sys.argv[2]))
+    elif sys.argv[1] == "--guided":
         by_coverage(sys.argv[4], float(sys.argv[2]), Path(sys.argv[3]))
     else:
         main(float(sys.argv[1]), Path(sys.argv[2]), sys.argv[3:])

@@ -160,8 +160,11 @@ def merge(other: str, url: str, source: str | None, as_json: bool) -> None:
 @click.option("--top", default=1, show_default=True, help="Fastest records of each program.")
 @click.option("--seed", default=1, show_default=True, help="Seed of the inputs.")
 @click.option("--imported", is_flag=True, help="Also records that nothing proves yet.")
+@click.option("--workers", default="local", show_default=True, help="Who builds and measures.")
 @options.as_json
-def verify(target: str, url: str, top: int, seed: int, imported: bool, as_json: bool) -> int:
+def verify(
+    target: str, url: str, top: int, seed: int, imported: bool, workers: str, as_json: bool
+) -> int:
     """Check and time the winners again, and mark them current, suspect or stale.
 
     The exit status is 1 when one is not current.
@@ -170,7 +173,9 @@ def verify(target: str, url: str, top: int, seed: int, imported: bool, as_json: 
     from metasched.verifying import verify
 
     with _existing(url) as database:
-        verdicts = verify(database, target=target, top=top, seed=seed, imported=imported)
+        verdicts = verify(
+            database, target=target, top=top, seed=seed, imported=imported, workers=workers
+        )
     found: list[dict[str, object]] = [
         {
             "workload": verdict.record.workload.name,

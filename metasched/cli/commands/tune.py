@@ -129,16 +129,19 @@ def _tune_range(
 ) -> int:  # fmt: skip
     from metasched.cli.app import INTERRUPTED
     from metasched.cli.family import dispatch_json, dispatch_text
+    from metasched.measure.open import find_workers
     from metasched.shapes import tune_shapes
     from metasched.target.toolchain import find_toolchain
 
-    if seconds is not None or workers != "local":
-        raise UsageError("a range of sizes is bounded by --trials and tuned by --workers local")
+    if seconds is not None:
+        raise UsageError("a range of sizes is bounded by --trials, not by --seconds")
+    find_workers(workers)
     find_toolchain()
     try:
         dispatch = tune_shapes(
             family.make, family.sizes, schedules=schedules, trials=trials, sample=sample,
-            target=goal, database=url, seed=seed, strategy=strategy, progress=not as_json,
+            target=goal, database=url, seed=seed, strategy=strategy, workers=workers,
+            progress=not as_json,
         )  # fmt: skip
     except KeyboardInterrupt:
         click.echo(f"interrupted: what was measured is kept in {url}; run it again", err=True)

@@ -66,8 +66,8 @@ def test_a_range_is_tuned_and_shown(cli: Cli) -> None:
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (("m=1..8", "--seconds", "1"), "is bounded by --trials"),
-        (("m=1..8", "--workers", "ray"), "tuned by --workers local"),
+        (("m=1..8", "--seconds", "1"), "is bounded by --trials, not by --seconds"),
+        (("m=1..8", "--workers", "locol"), "unknown workers 'locol'; did you mean 'local'"),
         (("m=8", "--schedules", "2"), "are for a range of sizes, such as m=1..512"),
         (("m=1..8", "--schedules", "0"), "not in the range x>=1"),
     ],

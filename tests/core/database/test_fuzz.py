@@ -39,11 +39,16 @@ def test_files_with_some_bytes_changed(name: str, seed: int, count: int) -> None
 @settings(max_examples=80, deadline=None, suppress_health_check=list(HealthCheck))
 @given(value=JSON, at=st.integers(0, 10_000))
 def test_files_with_another_value_somewhere(name: str, value: object, at: int) -> None:
-    lines = SEEDS[name]().decode().splitlines()
+    CHECKS[name](with_value(SEEDS[name](), value, at))
+
+
+def with_value(seed: bytes, value: object, at: int) -> bytes:
+    """A file of JSON lines with one of its values exchanged; ``at`` says which."""
+    lines = seed.decode().splitlines()
     place = at % len(lines)
     data = json.loads(lines[place])
     lines[place] = json.dumps(_replaced(data, value, at // len(lines)))
-    CHECKS[name]("\n".join(lines).encode(errors="surrogatepass"))
+    return "\n".join(lines).encode(errors="surrogatepass")
 
 
 def _replaced(data: object, value: object, at: int) -> object:
