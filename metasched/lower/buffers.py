@@ -187,7 +187,9 @@ def _compact(buffer: Buffer, accesses: list[_Access], outer: int, scope: Scope) 
             box = _box([(a.indices[dim], _moving(buffer, a.loops, outer)) for a in accesses], scope)
         extent = None if box is None else box[1]
         full = int_value(size)
-        if box is None or extent is None or (full is not None and extent >= full):
+        threaded = any(is_thread(loop) for a in accesses for loop in a.loops)
+        most = None if full is None else full if threaded else full - 1
+        if box is None or extent is None or (most is not None and extent > most):
             first.append(const(0))
             shape.append(size)
         else:

@@ -22,7 +22,9 @@ from metasched.ir.expr import (
 )
 from metasched.ir.stmt import Alloc, If, Seq, Stmt, Store, seq
 from metasched.ir.walk import map_stmts, stores
+from metasched.lower.affine import has_load
 from metasched.lower.gpu.cross_thread import Shared
+from metasched.lower.gpu.guards import inside
 from metasched.lower.gpu.kernel import THREAD_AXES, Axis
 from metasched.lower.scope import Scope
 
@@ -60,12 +62,23 @@ class _Combining:
         match stmt:
             case If() if (shared := self.result(stmt.then)) is not None:
                 return self.combined(shared, stmt.then, stmt.cond)
+            case If() if self.holds_results(stmt.then) and not has_load(stmt.cond):
+                # All threads take part in combining, whether they store the result or not.
+                return self.visit(inside(stmt.cond, stmt.then))
             case Seq():
                 return self.sequence(stmt)
             case Store() | Alloc() if (shared := self.result(stmt)) is not None:
                 return self.combined(shared, stmt, None)
             case _:
                 return map_stmts(stmt, self.visit)
+
+    def holds_results(self, stmt: Stmt) -> bool:
+        """Whether results of a reduction are stored somewhere in a statement."""
+        parts = {name for shared in self.found for name in shared.parts}
+        return any(
+            type(s.value) is Load and s.value.buffer.name in parts and s.buffer.name not in parts
+            for s in stores(stmt)
+        )
 
     def sequence(self, stmt: Seq) -> Stmt:
         """A sequence in which the results of one reduction may stand side by side."""
@@ -98,7 +111,8 @@ class _Combining:
         results = stores(stmt)
         group = _Group.of(shared, self.axes)
         values = [self.register(s.buffer) for s in results]
-        steps: list[Stmt] = [Store(v, (), s.value) for v, s in zip(values, results, strict=True)]
+        part = seq(*(Store(v, (), s.value) for v, s in zip(values, results, strict=True)))
+        steps: list[Stmt] = [part if cond is None else If(cond, part)]
         steps += self.steps(shared, group, values)
         known = dict(zip(results, values, strict=True))
 

@@ -134,7 +134,7 @@ class _Sharing:
         return replace(block, init=None, body=replace_buffers(block.body, parts))
 
     def start(self, block: Block, parts: Mapping[Buffer, Buffer], spatial: list[For]) -> Stmt:
-        """Each thread's places at the start, whatever the predicate says."""
+        """Each thread's places at the start."""
         assert block.init is not None
         return self.beside(block, "start", replace_buffers(block.init, parts), spatial)
 
@@ -147,14 +147,12 @@ class _Sharing:
     ) -> Stmt:
         """The results from the parts; `combine_threads` fills in how."""
         results = [Store(s.buffer, s.indices, Load(parts[s.buffer], s.indices)) for s in stores]
+        return self.beside(block, "all", seq(*results), spatial)
+
+    def beside(self, block: Block, what: str, body: Stmt, spatial: list[For]) -> Stmt:
+        """A block over copies of spatial loops, where the reduction's elements exist."""
         reducing = {loop.var for loop in self.reducing(block)}
         terms = [c for c in conjuncts(block.predicate) if not free_vars(c) & reducing]
-        return self.beside(block, "all", seq(*results), spatial, all_of(terms))
-
-    def beside(
-        self, block: Block, what: str, body: Stmt, spatial: list[For], predicate: Expr | None = None
-    ) -> Stmt:
-        """A block over copies of spatial loops."""
         values: dict[Var, Expr] = {}
         loops: list[For] = []
         for loop in spatial:
@@ -166,9 +164,8 @@ class _Sharing:
             for it in block.iters
             if it.kind != "reduce"
         )
-        changed: Stmt = Block(f"{block.name}_{what}", iters, (), (), body)
-        if predicate is not None:
-            changed = replace(changed, predicate=substitute(predicate, values))
+        predicate = substitute(all_of(terms), values)
+        changed: Stmt = Block(f"{block.name}_{what}", iters, (), (), body, predicate=predicate)
         for loop in reversed(loops):
             changed = replace(loop, body=changed)
         return changed

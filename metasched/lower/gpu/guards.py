@@ -54,7 +54,7 @@ def spread_conditions(stmt: Stmt, axes: Iterable[Axis]) -> Stmt:
         if isinstance(node, If) and _may_need_barrier(node):
             differs = any(mentions(node.cond, var) for var in threads)
             if differs and node.other is None and not has_load(node.cond):
-                return visit(_inside(node.cond, node.then))
+                return visit(inside(node.cond, node.then))
         return map_stmts(node, visit)
 
     return visit(stmt)
@@ -65,14 +65,15 @@ def _may_need_barrier(stmt: Stmt) -> bool:
     return bool(written) and len(stores(stmt)) > 1
 
 
-def _inside(cond: Expr, body: Stmt) -> Stmt:
+def inside(cond: Expr, body: Stmt) -> Stmt:
+    """A statement under a condition, with the condition around each of its parts."""
     match body:
         case Seq():
-            return seq(*(_inside(cond, part) for part in body.stmts))
+            return seq(*(inside(cond, part) for part in body.stmts))
         case For() | Alloc():
-            return replace(body, body=_inside(cond, body.body))
+            return replace(body, body=inside(cond, body.body))
         case If() if body.other is None and not has_load(body.cond):
-            return _inside(all_of([*conjuncts(cond), *conjuncts(body.cond)]), body.then)
+            return inside(all_of([*conjuncts(cond), *conjuncts(body.cond)]), body.then)
         case _:
             return If(cond, body)
 
@@ -88,9 +89,9 @@ def hoist_conditions(stmt: Stmt, scope: Scope) -> Stmt:
         return stmt
     if any(isinstance(node, Invoke) and node.fn == BARRIER for node in walk(stmt)):
         return stmt
-    inside = [c for c in conjuncts(stmt.body.cond) if mentions(c, stmt.var) or has_load(c)]
-    outside = [c for c in conjuncts(stmt.body.cond) if c not in inside]
-    return _guarded(outside, replace(stmt, body=_guarded(inside, stmt.body.then)))
+    kept = [c for c in conjuncts(stmt.body.cond) if mentions(c, stmt.var) or has_load(c)]
+    outside = [c for c in conjuncts(stmt.body.cond) if c not in kept]
+    return _guarded(outside, replace(stmt, body=_guarded(kept, stmt.body.then)))
 
 
 def _merged(stmt: If, scope: Scope) -> Stmt:

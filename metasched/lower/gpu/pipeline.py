@@ -20,6 +20,7 @@ from metasched.lower.gpu.async_copies import async_copies, drop_done
 from metasched.lower.gpu.barriers import place_barriers
 from metasched.lower.gpu.combine import combine_threads
 from metasched.lower.gpu.cross_thread import share_reductions
+from metasched.lower.gpu.exchange import check_exchange
 from metasched.lower.gpu.fragments import fragments_to_registers, fragments_to_shared
 from metasched.lower.gpu.guards import hoist_conditions, one_thread, spread_conditions
 from metasched.lower.gpu.kernel import GpuLowered, Kernel
@@ -78,6 +79,7 @@ def _kernel(name: str, root: Block, scope: Scope) -> tuple[Kernel, list[Buffer]]
     body = fragments_to_registers(body, axes, scope)
     body = flatten(body, scope)
     body, common = common_buffers(body)
+    check_exchange(body, axes, scope)
     body, trees = combine_threads(body, shares, axes, scope)
     body = drop_unread(body)
     body = one_thread(body, axes.values(), scope)
