@@ -90,6 +90,7 @@ class MixedRadix:
 
     def __init__(self, extents: Mapping[Var, Expr]) -> None:
         self.extents = dict(extents)
+        self._divided: dict[tuple[Expr, Expr], tuple[Sum, Sum]] = {}
 
     # -- reading -------------------------------------------------------------------------------
 
@@ -122,7 +123,11 @@ class MixedRadix:
             raise UsageError(f"{expr} scales an index by an index")
         if expr.op == "mul":
             return Sum().plus(a, b.base)
-        return self._divide(a, b.base)[0 if expr.op == "floordiv" else 1]
+        # A tile and what counts the tiles come together.
+        key = expr.a, expr.b
+        if key not in self._divided:
+            self._divided[key] = self._divide(a, b.base)
+        return self._divided[key][0 if expr.op == "floordiv" else 1]
 
     def _divide(self, value: Sum, by: Expr) -> tuple[Sum, Sum]:
         """Quotient and remainder."""

@@ -21,12 +21,13 @@ from metasched.ir.expr import (
     add,
     all_of,
     const,
+    int_value,
     less,
     less_equal,
     select,
 )
 from metasched.ir.scopes import STORAGE
-from metasched.ir.simplify import Simplifier
+from metasched.ir.simplify import Interval, Simplifier
 from metasched.ir.stmt import Block, For, If, IterVar, Region, Seq, Stmt, Store, seq
 from metasched.schedule.primitives.placement import Refusal
 from metasched.schedule.state import State, edit_stmt
@@ -70,10 +71,17 @@ class Copy:
         known = Simplifier(domain)
         guards: list[Expr] = []
         for index, size in zip(at, self.limits or self.source.shape, strict=True):
+            if _within(known.bounds(index), int_value(size)):
+                continue
             inside = (less_equal(const(0, index.dtype), index), less(index, size))
             guards.extend(g for g in inside if not known.can_prove(g))
         value = Load(self.source, at)
         return select(all_of(guards), value, const(0, value.dtype)) if guards else value
+
+
+def _within(bounds: Interval, size: int | None) -> bool:
+    low, high = bounds
+    return low is not None and low >= 0 and high is not None and high < (size or 0)
 
 
 def spatial_nest(
