@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from metasched.analysis.kernel_limits import WORKING_REGISTERS, needs
-from metasched.analysis.kernels import GROUP_THREADS, Kernel
+from metasched.analysis.kernels import GROUP_THREADS, STAGES, Kernel
 from metasched.analysis.nest import COUNTED, ProgramSummary, StoreSummary
 from metasched.cost.gpu_machine import GpuMachine
 from metasched.cost.numbers import (
@@ -32,7 +32,7 @@ from metasched.cost.numbers import (
 from metasched.ir.expr import Expr, int_value
 from metasched.ir.threads import SHARED
 
-GPU_FEATURE_VERSION: Final = 1
+GPU_FEATURE_VERSION: Final = 2
 
 _ACCESSES: Final = 4
 _ACCESS_FIELDS: Final = (
@@ -65,8 +65,14 @@ _CONFLICTS: Final = np.array([float(gcd(n, _BANKS)) for n in range(_BANKS)])
 _DEFAULT_THREADS: Final = 256.0
 _WARP_SPEED: Final = 8.0
 _WARPGROUP_SPEED: Final = 14.0
+_TENSOR_THREADS: Final = 256.0
+"""Threads on a multiprocessor that keep its tensor cores busy, about."""
+
 _TENSOR_REUSE: Final = 64.0
 """How often a tensor core uses an element that it loads, about."""
+
+_WAITING: Final = np.array([1.8, 1.25, 1.0])
+"""What a product takes longer by the number of its stages, the last for all larger ones."""
 
 _SPECIAL_FLOPS: Final = 8.0
 _INDEX_FLOPS: Final = 0.5
@@ -213,6 +219,7 @@ class _Row:
         home: int,
     ) -> None:
         self.store, self.launch, self._evaluate, self._home = store, launch, evaluate, home
+        self._machine = machine
         summary = store.summary
         self.is_copy = summary.accesses[0].buffer.scope in SHARED and not summary.reduction
         # The threads of a block run a copy once, together, though it stands inside their loops.
@@ -264,11 +271,20 @@ class _Row:
         spread = np.minimum(launch.blocks / machine.limits.multiprocessors, 1.0)
         self.memory_s = self.memory_bytes / (machine.memory_rate * np.maximum(spread, 0.02))
         parts = np.stack([self.compute_s, self.shared_s, self.l2_s, self.memory_s])
+        stages = summary.notes.get(STAGES)
+        if stages is not None:
+            # Without a pipeline the product waits for its operands, with one it hides them.
+            ahead = np.minimum(evaluate(stages), float(len(_WAITING))) - 1.0
+            parts = parts * np.take(_WAITING, ahead.astype(np.int64))
         self.total_s = parts.max(axis=0) + 0.2 * (parts.sum(axis=0) - parts.max(axis=0))
 
     def _hidden(self) -> Array:
         """How much of the latency other warps, and independent work of a thread, hide."""
         launch, store = self.launch, self.store
+        if store.summary.reduction and GROUP_THREADS in store.summary.notes:
+            # Tensor cores work ahead of the threads that feed them: two groups of warps are enough.
+            most = self._machine.limits.max_threads_per_multiprocessor
+            return np.clip(launch.occupancy * most / _TENSOR_THREADS, 0.1, 1.0)
         work = np.clip(store.tile * launch.virtual, 1.0, 16.0)
         full = launch.threads / (np.ceil(launch.threads / 32.0) * 32.0)
         return np.clip(launch.occupancy * 2.0 * np.sqrt(work), 0.02, 1.0) * full

@@ -27,7 +27,7 @@ GPU_RULES: Final[Rules] = (
     MultiLevelTilingGpu(),
     INLINE_REST,
     CrossThreadReduction(),
-    ParallelizeVectorizeUnroll(0, 0, unroll_max_steps=(0, 16, 64, 512, 1024)),
+    ParallelizeVectorizeUnroll(0, 0, unroll_max_steps=(0, 16, 64, 512)),
     AutoBind(),
 )
 GPU_POSTPROCS: Final[Postprocs] = GPU_FINISH

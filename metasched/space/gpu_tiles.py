@@ -138,13 +138,21 @@ def tensor_tiles(
     for rows, columns in possible:
         blocks = m // (prod(rows) * group.shape[0]) * (n // (prod(columns) * group.shape[1]))
         if blocks * repeats >= limits.multiprocessors:
-            return rows, columns, 2 if warped and terms % (2 * group.shape[2]) == 0 else 1, _STAGES
+            panel = next(p for p in _PANELS if m // (prod(rows) * group.shape[0]) % p == 0)
+            steps = 2 if warped and terms % (2 * group.shape[2]) == 0 else 1
+            return (panel, *rows), columns, steps, _STAGES
     smallest = warped or group.shape[1] == 64
-    return (*possible[-1], 1, _STAGES) if possible and smallest else None
+    if not possible or not smallest:
+        return None
+    rows, columns = possible[-1]
+    return (1, *rows), columns, 1, _STAGES
 
 
 _STAGES: Final = 3
 """Iterations whose operands lie in shared memory: copies of two run while one is multiplied."""
+
+_PANELS: Final = (8, 4, 2, 1)
+"""Blocks below each other that run together, the best first."""
 
 _WARP_SHAPES: Final = (
     ((2, 4), (2, 4)), ((2, 4), (2, 2)), ((2, 2), (2, 4)), ((2, 2), (2, 2)), ((2, 1), (2, 2)),

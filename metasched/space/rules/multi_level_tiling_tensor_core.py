@@ -34,9 +34,11 @@ MOVE: Final = "meta_schedule.tensor_core_copy"
 """Note on a copy between registers and memory: the intrinsic that does it."""
 
 _VECTOR_BYTES: Final = 16
+_WARP: Final = 32
 
-TensorTiles: TypeAlias = tuple[tuple[int, int], tuple[int, int], int, int]
-"""Warps and tiles of each along the rows, along the columns, steps of an iteration, and stages."""
+TensorTiles: TypeAlias = tuple[tuple[int, int, int], tuple[int, int], int, int]
+"""Blocks of a panel, warps and tiles of each along the rows; warps and tiles along the columns;
+steps of an iteration; stages."""
 
 FixedTiles: TypeAlias = Callable[
     [TensorCoreGroup, tuple[int, int, int], int, Target], TensorTiles | None
@@ -53,7 +55,7 @@ class MultiLevelTilingTensorCore(AbstractRule):
         groups: names of the groups that come into question; none, and it is all that lose nothing.
         most_groups: how many of those that fit are offered, the fastest first.
         max_tiles: most tiles of sums that a warp holds along the rows or the columns.
-        max_steps: most terms between two barriers, in tiles.
+        max_steps: most terms between two barriers, in tiles of a warp; groups of warps take one.
         stages: for how many iterations operands may lie in shared memory, to sample from.
         keep_plain: offer the block untouched, too, for rules that come later.
         fixed: warps, tiles and steps to use in place of sampled ones.
@@ -129,17 +131,19 @@ class MultiLevelTilingTensorCore(AbstractRule):
         result = schedule.cache_write(block, 0, "wmma.accumulator")
         loops = schedule.get_loops(block)
         batch = [loops[k] for k in found.batch]
-        i0, i1, i2, i3 = self._levels(schedule, loops[found.i], group.shape[0], fixed, 0)
-        j0, j1, j2, j3 = self._levels(schedule, loops[found.j], group.shape[1], fixed, 1)
+        rows, columns = (None, None) if fixed is None else fixed[:2]
+        # Blocks that run together form panels of some rows, so that they share what caches hold.
+        i0, panel, i1, i2, i3 = self._levels(schedule, loops[found.i], group, 0, rows)
+        j0, j1, j2, j3 = self._levels(schedule, loops[found.j], group, 1, columns)
         k, k2 = schedule.split(loops[found.k], (None, group.shape[2]))
         steps = (
-            schedule.sample_perfect_tile(k, 2, self.max_steps)
+            schedule.sample_perfect_tile(k, 2, self.max_steps if _is_warp(group) else 1)
             if fixed is None
             else (None, fixed[2])
         )
         k0, k1 = schedule.split(k, steps)
-        schedule.reorder(*batch, i0, j0, i1, j1, k0, k1, i2, j2, i3, j3, k2)
-        schedule.bind(schedule.fuse(*batch, i0, j0), "blockIdx.x")
+        schedule.reorder(*batch, i0, j0, panel, i1, j1, k0, k1, i2, j2, i3, j3, k2)
+        schedule.bind(schedule.fuse(*batch, i0, j0, panel), "blockIdx.x")
         warps = schedule.fuse(i1, j1)
         schedule.bind(warps, "threadIdx.y")
         schedule.reverse_compute_at(result, warps, preserve_unit_loops=True)
@@ -164,16 +168,25 @@ class MultiLevelTilingTensorCore(AbstractRule):
         note_stages(schedule, block, self.stages, None if fixed is None else fixed[3])
 
     def _levels(
-        self, schedule: Schedule, loop: Ref, size: int, fixed: TensorTiles | None, side: int
+        self,
+        schedule: Schedule,
+        loop: Ref,
+        group: TensorCoreGroup,
+        side: int,
+        fixed: tuple[int, ...] | None,
     ) -> tuple[Ref, ...]:
-        """Blocks, warps, tiles of a warp, and what is in a tile."""
-        outer, inner = schedule.split(loop, (None, size))
+        """Blocks (of a panel too along the rows), warps, tiles of a warp, and what is in a tile."""
+        outer, inner = schedule.split(loop, (None, group.shape[side]))
+        most = self.max_tiles if _is_warp(group) else 2
+        parts = 4 if side == 0 else 3
         factors = (
-            schedule.sample_perfect_tile(outer, 3, self.max_tiles if size == 16 else 2)
-            if fixed is None
-            else (None, *(fixed[0] if side == 0 else fixed[1]))
+            schedule.sample_perfect_tile(outer, parts, most) if fixed is None else (None, *fixed)
         )
         return (*schedule.split(outer, factors), inner)
+
+
+def _is_warp(group: TensorCoreGroup) -> bool:
+    return group.threads == _WARP
 
 
 @dataclass(frozen=True, slots=True)
