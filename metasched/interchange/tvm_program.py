@@ -159,7 +159,7 @@ class _Reader:
     def _iter(self, ref: Any, binding: Expr) -> IterVar:
         _, fields = self._graph.node(ref)
         kind = fields.get("iter_type")
-        if kind not in _ITERS:
+        if not isinstance(kind, int) or kind not in _ITERS:
             raise Malformed("an iteration variable that is neither spatial nor a reduction")
         extent = self._values.from_zero(fields.get("dom"))
         return IterVar(self._values.bind(fields.get("var")), extent, _ITERS[kind], binding)

@@ -102,6 +102,7 @@ def doubled(graph: dict[str, Any]) -> None:
         (set_field("tirx.For", kind=1), "a loop that is scheduled already"),
         (set_field("tirx.For", min=10_000), "a field refers to no node"),
         (set_field("tirx.IterVar", iter_type=3), "neither spatial nor a reduction"),
+        (set_field("tirx.IterVar", iter_type=[]), "neither spatial nor a reduction"),
         (set_field("ir.FloatImm", value="x"), "a number is no number"),
         (set_field("ir.PrimType", dtype="int7"), "is not valid here"),
         (set_field("s_tir.SBlock", iter_vars=0), "a node is None, expected ffi.Array"),
