@@ -23,12 +23,13 @@ from metasched.space.rules.multi_level_tiling import (
 )
 from metasched.space.rules.rule import RULES, AbstractRule
 from metasched.space.tensor_tiles import TensorTile, find_tile, pack
-from metasched.space.tiling import Tiled, Tiles, tile
+from metasched.space.tiling import Tiled, Tiles, has_elementwise_reader, tile
 from metasched.target import Target
 from metasched.target.intrinsics import TENSOR_INTRINS
 from metasched.trace.instruction import Ref
 
 NO_WRITE_BACK: Final = WriteReuse("no")
+READER: Final = WriteReuse("may", (2,))
 
 
 @final
@@ -42,7 +43,8 @@ class MultiLevelTilingWithIntrin(AbstractRule):
         structure: the levels around the tile, outermost first.
         max_innermost_factor: most tiles along a spatial loop in the innermost level.
         max_innermost_reduce: most tiles along a reduction in the innermost level.
-        reuse_write: variants of the write-back.
+        reuse_write: variants of the write-back, where no elementwise stage reads the result; such a
+            stage is offered apart and moved into the tiles.
         pack_levels: numbers of tile levels around the copies of operands that must be packed; 0
             packs the whole operand first.
         keep_plain: offer the block untouched, too, for rules that come later.
@@ -91,7 +93,7 @@ class MultiLevelTilingWithIntrin(AbstractRule):
         schedule.annotate(block, TILED, self.structure)
         copies = pack(schedule, block, found)
         tiled = tile(
-            schedule, block, self.structure, tiles={}, pad_extents=False, inside=found.sizes,
+            schedule, block, self.structure, tiles=tiles, pad_extents=False, inside=found.sizes,
             longest={"S": self.max_innermost_factor, "R": self.max_innermost_reduce},
         )  # fmt: skip
         schedule.annotate(tiled.inside[0], TENSORIZE, found.intrin)
@@ -103,7 +105,8 @@ class MultiLevelTilingWithIntrin(AbstractRule):
                     schedule.annotate(copy, TILED, "packed")
         except ScheduleError:
             return []
-        return with_write_reuse(tiled, self.reuse_write)
+        reads = has_elementwise_reader(schedule, block)
+        return with_write_reuse(tiled, READER if reads else self.reuse_write)
 
 
 RULES.register(MultiLevelTilingWithIntrin.name, MultiLevelTilingWithIntrin)

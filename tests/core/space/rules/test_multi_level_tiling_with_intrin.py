@@ -139,6 +139,43 @@ def test_other_blocks_stay_for_the_reason_given(
     assert reason in {why for _, block, why in tally.refused if block != "root"}
 
 
+def quantised() -> Program:
+    """An int8 product with its sums scaled to float32."""
+    x = te.placeholder((8, 16), "int8", name="x")
+    w = te.placeholder((16, 32), "int8", name="w")
+    k = te.reduce_axis(16, name="k")
+    c = te.compute(
+        (8, 32),
+        lambda i, j: te.sum(te.cast(x[i, k], "int32") * te.cast(w[k, j], "int32"), axis=k),
+        name="c",
+    )
+    scaled = te.compute((8, 32), lambda i, j: te.cast(c[i, j], "float32") * 0.5, name="scaled")
+    return te.program([x, w, scaled], name="quantised")
+
+
+def test_a_stage_that_reads_the_result_moves_into_the_tiles() -> None:
+    program = quantised()
+    rule = MultiLevelTilingWithIntrin(CPU_INTRINS, keep_plain=False, pack_levels=(0,))
+    bound = replace(Space.default(), rules=(rule,)).on(program, VNNI)
+    found = [outline(replay(s.trace, program).program) for s in bound.sketches]
+    assert found[0][-1] == "scaled_i scaled_j <scaled>"
+    assert found[1][-1].endswith("<c>] [ax0_1 ax1_1 <scaled>]")
+    for number in range(2):
+        done = bound.attempt(number, seed=1)
+        assert isinstance(done, Schedule), done
+        assert intrins(done) == ["dot_16x4_s8s8_vnni"]
+        check_equivalent(program, done.program)
+
+
+def test_the_default_schedule_fills_the_registers() -> None:
+    program = ops.matmul(m=64, n=96, k=64, dtype="int8", acc_dtype="int32")
+    steps = default_schedule(program, VNNI).trace.instructions
+    factors = [step.inputs[1] for step in steps if step.kind == "split"]
+    # Eight rows by three vectors of sums leave registers for the operands.
+    assert (None, 1, 1, 8) in factors
+    assert (None, 1, 1, 3) in factors
+
+
 def test_the_prior_counts_instructions_of_the_tile() -> None:
     bound = Space((MultiLevelTilingWithIntrin(CPU_INTRINS, keep_plain=False),)).on(INT8, VNNI)
     summary = summarise(replay(bound.sketches[0].trace, INT8).program)
