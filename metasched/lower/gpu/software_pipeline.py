@@ -15,15 +15,17 @@ from dataclasses import dataclass, field, replace
 from typing import Final
 
 from metasched.errors import CodegenError
-from metasched.ir.expr import Buffer, Expr, Load, Var, const, floormod, int_value
-from metasched.ir.stmt import Alloc, For, Invoke, Seq, Stmt, Store, annotation, seq
+from metasched.ir.expr import Buffer, Expr, Load, Var, const, floormod, int_value, less
+from metasched.ir.stmt import Alloc, For, If, Invoke, Seq, Stmt, Store, annotation, seq
 from metasched.ir.threads import SHARED
 from metasched.ir.walk import (
     loads,
     map_expr,
     map_exprs,
     map_stmts,
+    stores,
     substitute_stmt,
+    walk,
     written_buffers,
 )
 from metasched.lower.gpu.async_copies import COMMIT, done, wait
@@ -123,6 +125,15 @@ class _Group:
         return {x.buffer for x in loads(self.stmt)}
 
 
+def _copies(stmt: Stmt) -> bool:
+    """Whether a statement does no more than copy device memory to shared memory."""
+    found = stores(stmt)
+    calls = any(isinstance(s, Invoke) for s in walk(stmt))
+    moves = (type(s.value) is Load and s.value.buffer.scope == "global" for s in found)
+    into = (s.buffer.scope in SHARED for s in found)
+    return bool(found) and not calls and all(moves) and all(into)
+
+
 @dataclass(frozen=True, slots=True)
 class _Pipeline:
     owner: Pipelining
@@ -156,7 +167,7 @@ class _Pipeline:
         target = owner.scope.target
         able = target.kind == "cuda" and "cp_async" in target.features
         groups = tuple(
-            _Group(seq(*part), stage, place, able and stage in copies)
+            _Group(seq(*part), stage, place, able and stage in copies and _copies(seq(*part)))
             for part, stage, place in zip(parts, stages, order, strict=True)
         )
         pipeline = _Pipeline(owner, loop, extent, groups, tuple(own))
@@ -216,18 +227,11 @@ class _Pipeline:
                 written = {names.get(b, b) for b in group.written if b.scope in SHARED}
                 self.owner.filled |= {b.name for b in written}
         emit = _Emission(self, names)
-        parts: list[Stmt] = []
-        steady = self.extent - self.last
-        for step in range(self.last if steady > 0 else self.extent + self.last):
-            parts += emit.step(const(step), step)
-        if steady > 0:
-            var = self.owner.scope.fresh_var(self.loop.var.name, const(steady))
-            body = seq(*emit.step(var + self.last, None))
-            kept = tuple(a for a in self.loop.annotations if not a[0].startswith("software_"))
-            parts.append(For(var, const(steady), body, "serial", annotations=kept))
-            for step in range(self.extent, self.extent + self.last):
-                parts += emit.step(const(step), step)
-        result = seq(*parts)
+        parts = [s for step in range(self.last) for s in emit.start(step)]
+        var = self.owner.scope.fresh_var(self.loop.var.name, const(self.extent))
+        kept = tuple(a for a in self.loop.annotations if not a[0].startswith("software_"))
+        body = seq(*emit.steady(var))
+        result = seq(*parts, For(var, const(self.extent), body, "serial", annotations=kept))
         for buffer in reversed(self.own):
             result = Alloc(names.get(buffer, buffer), result)
         return result
@@ -240,45 +244,60 @@ class _Emission:
     pipeline: _Pipeline
     names: Mapping[Buffer, Buffer]
 
-    def step(self, at: Expr, number: int | None) -> list[Stmt]:
-        """The statements of a step: of step ``number``, or of any in the steady state."""
-        groups = self.running(number)
-        parts = self.waits(groups, at, number)
-        for position, group in enumerate(groups):
-            iteration = self.pipeline.owner.scope.simplify(at - group.stage)
-            parts.append(self.at(group, iteration))
-            if group.is_async and not any(g.is_async for g in groups[position + 1 :]):
-                parts.append(COMMIT)
-        return parts
+    def start(self, step: int) -> list[Stmt]:
+        """The statements of a step before the last stage begins."""
+        groups = [g for g in self.pipeline.in_order if 0 <= step - g.stage < self.pipeline.extent]
+        behind = [self.behind(g, step) for g in groups]
+        parts = self.waits(groups, [const(step - g.stage) for g in groups], behind)
+        for group in groups:
+            parts.append(self.at(group, const(step - group.stage)))
+        return [*parts, COMMIT] if self.copying else parts
 
-    def running(self, number: int | None) -> list[_Group]:
-        extent = self.pipeline.extent
-        return [
-            g for g in self.pipeline.in_order if number is None or 0 <= number - g.stage < extent
-        ]
+    def steady(self, var: Var) -> list[Stmt]:
+        """The statements of a step in which the last stage works for the iteration ``var``.
 
-    def waits(self, groups: Sequence[_Group], at: Expr, number: int | None) -> list[Stmt]:
+        Stages ahead of it end earlier. Groups of copies are counted, so that there is one for each
+        step, if an empty one.
+        """
+        simplify = self.pipeline.owner.scope.simplify
+        last, extent = self.pipeline.last, self.pipeline.extent
+        groups = self.pipeline.in_order
+        iterations = [simplify(var + (last - g.stage)) for g in groups]
+        parts = self.waits(groups, iterations, [self.behind(g, None) for g in groups])
+        for group, iteration in zip(groups, iterations, strict=True):
+            stmt = self.at(group, iteration)
+            ahead = less(iteration, const(extent))
+            parts.append(stmt if group.stage == last else If(ahead, stmt))
+        return [*parts, COMMIT] if self.copying else parts
+
+    @property
+    def copying(self) -> list[_Group]:
+        return [g for g in self.pipeline.groups if g.is_async]
+
+    def behind(self, group: _Group, step: int | None) -> int:
+        """How many groups of copies may be on the way when a statement runs.
+
+        A step commits one at its end, with the copies of the iterations that its stages are at.
+        """
+        newest = max((g.stage for g in self.copying if g.written & group.read), default=0)
+        begun = group.stage - newest
+        return begun - 1 if step is None else min(begun - 1, step)
+
+    def waits(
+        self, groups: Sequence[_Group], iterations: Sequence[Expr], behind: Sequence[int]
+    ) -> list[Stmt]:
         """One wait, first of all, for the copies that the statements of a step need.
 
-        They were committed in earlier steps, those of an iteration as one group. Other threads may
-        use them after a barrier, for which this is a good place: what the copies of this step
-        overwrite is not needed any more, either.
+        Other threads may use them after a barrier, for which this is a good place: what the copies
+        of this step overwrite is not needed any more, either.
         """
-        copying = [g for g in self.pipeline.groups if g.is_async]
         left: list[int] = []
         finished: list[Stmt] = []
-        for group in groups:
-            needed = [g for g in copying if not group.is_async and g.written & group.read]
-            if not needed:
-                continue
-            newest = max(g.stage for g in copying) + 1
-            behind = group.stage - newest
-            if number is not None:
-                last = min(number - newest, self.pipeline.extent - 1)
-                behind = last - (number - group.stage)
-            left.append(max(behind, 0))
-            iteration = self.pipeline.owner.scope.simplify(at - group.stage)
-            finished += [done(self.at(g, iteration)) for g in needed]
+        for group, iteration, count in zip(groups, iterations, behind, strict=True):
+            needed = [g for g in self.copying if not group.is_async and g.written & group.read]
+            if needed:
+                left.append(max(count, 0))
+                finished += [done(self.at(g, iteration)) for g in needed]
         return [wait(min(left)), *finished, HERE] if left else []
 
     def at(self, group: _Group, iteration: Expr) -> Stmt:
