@@ -167,28 +167,35 @@ class ExprPrinter:
         return f"{value!r}{suffix}"
 
     def half(self, expr: Const) -> str:
-        """A constant of float16, or the bits of one of bfloat16."""
+        """A constant of float16, or the bits of one of a type that is only stored."""
         if expr.dtype.code == "bfloat":
             bits = int(np.array(bf16(float(expr.value)), np.float32).view(np.uint32)) >> 16
             return f"{bits}u"
+        if self.is_stored(expr.dtype):
+            return f"{int(np.array(expr.value, np.float16).view(np.uint16))}u"
         return f"(({self.type(expr.dtype.scalar)}){self.literal(Const(expr.value, FLOAT32))})"
 
-    def refuse_bfloat(self, what: str, dtype: DType) -> None:
-        """bfloat16 is storage: it is held as bits and computed with in another type.
+    def is_stored(self, dtype: DType) -> bool:
+        """Whether a type is storage: held as bits and computed with in another type."""
+        return dtype.scalar in self.dialect.stored
+
+    def refuse_stored(self, what: str, dtype: DType) -> None:
+        """Refuse to compute in a type that is only stored.
 
         Raises:
-            CodegenError: a program computes in it.
+            CodegenError: it is.
         """
-        if dtype.code == "bfloat":
+        if self.is_stored(dtype):
             raise CodegenError(
-                f"{self.dialect.name} has no '{what}' for bfloat16; cast to float32 to compute"
+                f"{self.dialect.name} has no '{what}' for {dtype.scalar}; cast to float32 to "
+                "compute"
             )
 
     def binary(self, expr: Binary, level: int) -> str:
         """An operator or a call of a helper."""
         dtype = self.dtype(expr.a)
         op = expr.op
-        self.refuse_bfloat(op, dtype)
+        self.refuse_stored(op, dtype)
         if dtype.lanes > 1 and (op in COMPARISONS or dtype.code == "bool"):
             return self.mask(expr, mask_dtype(dtype), level)
         if op in ("min", "max"):
@@ -259,7 +266,7 @@ class ExprPrinter:
     def call(self, expr: Call, level: int) -> str:
         """A call of the prelude's implementation of an intrinsic."""
         dtype = self.dtype(expr)
-        self.refuse_bfloat(expr.fn, dtype)
+        self.refuse_stored(expr.fn, dtype)
         if expr.fn == "not":
             if dtype.lanes > 1:
                 return self.mask(expr, DType("int", 8, dtype.lanes), level)
@@ -278,8 +285,8 @@ class ExprPrinter:
     def cast(self, expr: Cast, level: int) -> str:
         """A conversion."""
         to, source = self.dtype(expr), self.dtype(expr.value)
-        if "bfloat" in (to.code, source.code) and to.code != source.code:
-            return self.cast_bfloat(expr.value, source, to, level)
+        if to.scalar != source.scalar and (self.is_stored(to) or self.is_stored(source)):
+            return self.cast_stored(expr.value, source, to, level)
         if to.lanes == 1:
             text = f"({self.type(to)}){self.expr(expr.value, _UNARY)}"
             return f"({text})" if level > _UNARY else text
@@ -292,10 +299,12 @@ class ExprPrinter:
             return self.value(Binary("ne", expr.value, zero), to)
         return self.convert(self.expr(expr.value), source, to)
 
-    def cast_bfloat(self, value: Expr, source: DType, to: DType, level: int) -> str:
-        """A conversion from or to bfloat16, by way of float32."""
+    def cast_stored(self, value: Expr, source: DType, to: DType, level: int) -> str:
+        """A conversion from or to a type that is only stored, by way of float32."""
         wide = FLOAT32.with_lanes(to.lanes)
-        if source.code == "bfloat":
+        if self.is_stored(source) and self.is_stored(to):
+            return f"{self.helper('narrow', to)}({self.expr(cast(value, wide))})"
+        if self.is_stored(source):
             text = f"{self.helper('widen', source)}({self.expr(value)})"
             if to == wide:
                 return text

@@ -32,6 +32,7 @@ class Dialect:
             compilers would otherwise load an operand anew at each use.
         pinned_bytes: the sizes of vectors that it is there for.
         parallel: the line before a parallel loop, given the number of threads.
+        stored: the types of 16 bits that are only stored, as bits, and computed with in another.
         vector: the spelling of a vector type.
     """
 
@@ -44,6 +45,7 @@ class Dialect:
     pinned_bytes: frozenset[int]
     parallel: Callable[[int], str]
     vector: Callable[[DType], str] = lambda dtype: short_name(dtype)
+    stored: frozenset[DType] = frozenset({DType("bfloat", 16)})
 
     def scalar(self, dtype: DType) -> str:
         """The spelling of a scalar type.

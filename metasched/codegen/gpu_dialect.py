@@ -81,7 +81,7 @@ class GpuDialect:
         """
         kind = self.base.scalar(dtype)
         if fn in ("widen", "narrow"):
-            return self._bfloat(fn, kind)
+            return self._bfloat(fn, kind) if dtype.code == "bfloat" else self._half(fn, kind)
         table = self.helpers.get(short_name(dtype), {}) if dtype.is_float else INTEGER_HELPERS
         if fn not in table:
             raise CodegenError(f"{self.base.name} has no '{fn}' for {dtype}; cast to float32")
@@ -104,6 +104,16 @@ class GpuDialect:
             f"{self.function} {kind} ms_narrow_bfloat16(float a) {{\n"
             f"  const {bits} u = {to_bits}(a);\n"
             f"  return ({kind})(a != a ? 0x7fc0u : (u + 0x7fffu + (u >> 16 & 1u)) >> 16);\n}}"
+        )
+
+    def _half(self, fn: str, kind: str) -> str:
+        """float16, held as bits, to float32 and back: OpenCL does that without having the type."""
+        if fn == "widen":
+            head = f"{self.function} float ms_widen_f16({kind} a)"
+            return f"{head} {{ return vload_half(0, (const half *)&a); }}"
+        return (
+            f"{self.function} {kind} ms_narrow_f16(float a) {{\n"
+            f"  {kind} u;\n  vstore_half(a, 0, (half *)&u);\n  return u;\n}}"
         )
 
     def prelude(self, vectors: Iterable[DType], helpers: Iterable[Helper]) -> list[str]:

@@ -49,8 +49,8 @@ _FLOAT: Final = {
 }
 
 
-def _header(types: frozenset[str]) -> list[str]:
-    extensions = {"float64": "cl_khr_fp64", "float16": "cl_khr_fp16"}
+def _header(types: frozenset[str], half: bool) -> list[str]:
+    extensions = {"float64": "cl_khr_fp64", **({"float16": "cl_khr_fp16"} if half else {})}
     used = [extensions[t] for t in sorted(extensions) if t in types]
     return [f"#pragma OPENCL EXTENSION {name} : enable" for name in used]
 
@@ -60,30 +60,29 @@ def _kernel(name: str, block: Dim3, params: str) -> str:
     return f"__kernel __attribute__((reqd_work_group_size({size}))) void {name}({params})"
 
 
-def _vector(dtype: DType) -> str:
-    return f"{_TYPES.get(str(dtype.scalar), 'half')}{dtype.lanes}"
-
-
-def _base(types: dict[str, str]) -> Dialect:
+def _base(half: str) -> Dialect:
+    stored = {DType("bfloat", 16), *([DType("float", 16)] if half != "half" else [])}
+    types = {**_TYPES, "float16": half}
     return Dialect(
         name="OpenCL C",
         types=types,
+        stored=frozenset(stored),
         keywords=C.keywords | frozenset(_KEYWORDS),
         infix=C.infix,
         prelude=C.prelude,
         pin="",
         pinned_bytes=frozenset(),
         parallel=C.parallel,
-        vector=_vector,
+        vector=lambda dtype: f"{types[str(dtype.scalar)]}{dtype.lanes}",
     )
 
 
 def opencl(*, half: bool) -> GpuDialect:
-    """The tables, with float16 where the device has it (``cl_khr_fp16``)."""
+    """The tables; float16 is only stored where the device lacks it (``cl_khr_fp16``)."""
     return GpuDialect(
         language="opencl",
-        base=_base({**_TYPES, "float16": "half"} if half else _TYPES),
-        header=_header,
+        base=_base("half" if half else "ushort"),
+        header=lambda types: _header(types, half),
         axes={
             **{f"blockIdx.{axis}": f"get_group_id({n})" for n, axis in enumerate("xyz")},
             **{f"threadIdx.{axis}": f"get_local_id({n})" for n, axis in enumerate("xyz")},

@@ -46,8 +46,8 @@ def opencl_facts(name: str) -> dict[str, Any]:
     """
     if name in ("", ANY_DEVICE):
         return _fields(ANY_DEVICE, "any GPU", (), OPENCL_LIMITS, describe_opencl())
-    model, limits = find_opencl(name)
-    return _fields(name, model, (), limits, describe_opencl())
+    model, features, limits = find_opencl(name)
+    return _fields(name, model, features, limits, describe_opencl())
 
 
 def _here(name: str, devices: tuple[GpuModel, ...]) -> GpuModel | None:

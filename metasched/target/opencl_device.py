@@ -16,6 +16,8 @@ from metasched.target.gpu import OPENCL_LIMITS, GpuLimits
 ANY_DEVICE: Final = "any"
 """The architecture of a target that names no device: the first GPU, else the first of all."""
 
+_USED_EXTENSIONS: Final = frozenset({"cl_khr_fp16", "cl_khr_fp64"})
+
 OPENCL_REMEDY: Final = (
     "pip install 'metasched[opencl]' brings pyopencl and PoCL, which runs OpenCL on the CPU"
 )
@@ -80,8 +82,8 @@ def choose_opencl(name: str) -> Any:
 
 
 @lru_cache(maxsize=8)
-def find_opencl(name: str) -> tuple[str, GpuLimits]:
-    """Return the full name and the limits of a device.
+def find_opencl(name: str) -> tuple[str, tuple[str, ...], GpuLimits]:
+    """Return the full name of a device, the extensions of it that code may use, and its limits.
 
     A device that is no GPU only stands in for one, so it gets the limits of ``Target("opencl")``.
 
@@ -90,7 +92,8 @@ def find_opencl(name: str) -> tuple[str, GpuLimits]:
     """
     device = choose_opencl(name)
     is_gpu = bool(device.type & load_pyopencl().device_type.GPU)
-    return device_name(device), _limits(device) if is_gpu else OPENCL_LIMITS
+    offered = tuple(sorted(set(str(device.extensions).split()) & _USED_EXTENSIONS))
+    return device_name(device), offered, _limits(device) if is_gpu else OPENCL_LIMITS
 
 
 def device_name(device: Any) -> str:

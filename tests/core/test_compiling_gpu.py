@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import metasched as ms
-from metasched.errors import DeviceError, ToolchainError, UsageError
+from metasched.errors import CodegenError, DeviceError, ToolchainError, UsageError
 from metasched.target.cuda_device import cuda_devices
 from metasched.target.cuda_toolchain import find_cuda
 
@@ -59,6 +59,24 @@ def test_arrays_of_the_host(kernel: ms.Kernel, operands: tuple[Any, Any]) -> Non
     (launch,) = kernel.launches
     assert launch.arguments == (0, 1, 2)
     assert kernel.record is None
+
+
+def test_float16_is_stored_where_the_device_does_not_compute_in_it() -> None:
+    pytest.importorskip("pyopencl")
+    narrow = ms.ops.matmul(m=M, n=N, k=K, dtype="float16", acc_dtype="float32")
+    kernel = ms.compile(narrow, target="opencl")
+    assert "cl_khr_fp16" not in kernel.source
+    rng = np.random.default_rng(1)
+    a, b = (rng.random(shape).astype(np.float16) for shape in ((M, K), (K, N)))
+    want = a.astype(np.float32) @ b.astype(np.float32)
+    np.testing.assert_allclose(kernel(a, b), want, rtol=1e-5)
+    x = ms.te.placeholder((50,), "float32", name="x")
+    y = ms.te.compute((50,), lambda i: ms.te.cast(x[i] * 2.0, "float16"), name="y")
+    values = rng.normal(size=50).astype(np.float32)
+    halved = ms.compile(ms.te.program([x, y], name="halve"), target="opencl")(values)
+    np.testing.assert_array_equal(halved, (values * 2).astype(np.float16))
+    with pytest.raises(CodegenError, match="OpenCL C has no 'add' for float16; cast to float32"):
+        ms.compile(ms.ops.matmul(m=M, n=N, k=K, dtype="float16"), target="opencl")
 
 
 def test_calls_from_threads(kernel: ms.Kernel, operands: tuple[Any, Any]) -> None:

@@ -48,15 +48,10 @@ CASES: Mapping[str, tuple[str, Mapping[str, Any]]] = {
     "T2D": ("conv2d_transpose", {"h": 4, "w": 4, "ci": 64, "co": 32, "k": 4, "s": 2, "p": 1}),
     "CBR": ("conv2d_bias_relu", _IMAGE),
     "TBG": ("transpose_batch_matmul", {"b": 1, "l": 64, "h": 4, "d": 32}),
-    "TBG-f16": ("transpose_batch_matmul", {"b": 1, "l": 64, "h": 4, "d": 32, "dtype": "float16"}),
     "NRM": ("norm", {"b": 2, "m": 128, "n": 96}),
     "SFM": ("softmax", {"m": 64, "n": 256}),
     "LNM": ("layer_norm", {"m": 33, "n": 257}),
     "DENSE": ("dense", {"m": 32, "n": 192, "k": 96, "bias": True, "activation": "relu"}),
-    "DENSE-f16": (
-        "dense",
-        {"m": 32, "n": 192, "k": 96, "bias": True, "activation": "relu", "dtype": "float16"},
-    ),
     "QKT": ("attention_scores", {"h": 4, "l": 64, "d": 32}),
 }
 """The suite at sizes that a CPU runs in milliseconds."""
