@@ -59,10 +59,35 @@ def compile_gpu(
         ),
         resources,
     )
+    _check_fits(plan, target)
     # The code goes last: where it is, the plan is, too.
     write_atomically(path.with_suffix(".json"), plan.to_json(path.name).encode())
     write_atomically(path, code)
     return path, plan
+
+
+def _check_fits(plan: LaunchPlan, target: Target) -> None:
+    """Refuse what a launch would refuse: what the compiler adds may be just too much.
+
+    Raises:
+        ToolchainError: a kernel takes more than the device has.
+    """
+    limits = target.gpu
+    assert limits is not None
+    for launch in plan.launches:
+        used = plan.resources.get(launch.kernel, {})
+        x, y, z = launch.block
+        taken = {
+            "bytes of shared memory": (
+                used.get("shared_bytes", 0) + launch.shared_bytes, limits.shared_bytes_optin
+            ),
+            "registers": (used.get("registers", 0) * x * y * z, limits.registers_per_block),
+        }  # fmt: skip
+        for name, (needed, most) in taken.items():
+            if needed > most:
+                raise ToolchainError(
+                    f"a block of '{launch.kernel}' takes {needed} {name} of {most}"
+                )
 
 
 def total_resources(plan: LaunchPlan) -> dict[str, int]:

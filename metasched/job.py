@@ -417,6 +417,7 @@ class Job:
             )
         if output is not None:
             evidence |= output.resources
+            timers |= {f"build_{name}": taken_s for name, taken_s in output.detail.items()}
         return TuningRecord(
             workload=task.workload,
             target=task.target,

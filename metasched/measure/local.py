@@ -60,7 +60,7 @@ _RUN_STATUS: Mapping[Ending, Status] = {
 }
 
 
-def runner_environment(cores: int) -> dict[str, str]:
+def runner_environment(cores: int, *, bind: bool = True) -> dict[str, str]:
     """Return the OpenMP settings of a process that times kernels.
 
     Threads are bound: unbound ones that wake after a pause may share a core for milliseconds.
@@ -69,7 +69,7 @@ def runner_environment(cores: int) -> dict[str, str]:
     """
     return {
         "OMP_NUM_THREADS": str(cores),
-        "OMP_PROC_BIND": "true",
+        "OMP_PROC_BIND": "true" if bind else "false",
         "OMP_DYNAMIC": "false",
         "GOMP_SPINCOUNT": "300000",
         "KMP_BLOCKTIME": "8",
@@ -95,7 +95,8 @@ class LocalWorkers(AbstractWorkers):
         target: What kernels run on; this host by default. The cores of a CPU target are used.
         builders: Number of builder processes; one for each core by default.
         runners: Number of runner processes: 1, or 0 where nothing is measured.
-        config: Its `build_timeout_s` is the deadline of builds.
+        config: Its `build_timeout_s` is the deadline of builds; by default that of a
+            `MeasureConfig`, and twice as long for GPUs, whose compilers are slower.
         limit_bytes: Memory that a candidate may take with all it starts; half of that of this
             machine when 0.
 
@@ -119,11 +120,15 @@ class LocalWorkers(AbstractWorkers):
         self._shares_cores = goal.kind != "cuda"
         self._capacity = Capacity(cores if builders is None else builders, runners)
         _check_numbers(self._capacity)
-        self._build_timeout_s = (config or MeasureConfig()).build_timeout_s
+        patience = MeasureConfig() if goal.gpu is None else MeasureConfig(build_timeout_s=30.0)
+        self._build_timeout_s = (config or patience).build_timeout_s
         self._limit_bytes = limit_bytes
         self._pending = 0
         self._scratch = tempfile.mkdtemp(prefix="metasched-")
-        pools = self._pools(cores, runner_factory(goal))
+        # What a GPU's runner computes on the host are references and comparisons, in threads of
+        # its own, which would all be bound to the core that OpenMP binds this one to.
+        environment = runner_environment(cores, bind=goal.gpu is None)
+        pools = self._pools(runner_factory(goal), environment)
         self._driver = Driver(*pools, share_cores=self._shares_cores)
         # Also closes workers that were dropped without `close`, and those left at exit.
         arguments = (self._driver, self._scratch, os.getpid())
@@ -168,14 +173,13 @@ class LocalWorkers(AbstractWorkers):
         """Kill all workers with what they started and remove the scratch folder."""
         self._finalizer()
 
-    def _pools(self, cores: int, runner: str) -> tuple[PoolConfig, PoolConfig]:
+    def _pools(self, runner: str, environment: dict[str, str]) -> tuple[PoolConfig, PoolConfig]:
         build = WorkerSpec(
             "metasched.measure.builder:Builder",
             self._scratch,
             _BUILDER_NICE,
             modules=foreign_modules(),
         )
-        environment = runner_environment(cores)
         run = WorkerSpec(runner, self._scratch, _RUNNER_NICE, environment)
         return (
             PoolConfig(

@@ -76,7 +76,14 @@ def pad(x: te.Tensor, widths: Sequence[tuple[int, int]]) -> te.Tensor:
 
 
 def convolve(
-    n: int, sizes: Sequence[int], ci: int, co: int, window: Window, groups: int, dtype: str
+    n: int,
+    sizes: Sequence[int],
+    ci: int,
+    co: int,
+    window: Window,
+    groups: int,
+    dtype: str,
+    acc_dtype: str | None = None,
 ) -> Convolution:
     """``y[n, ..., co] = sum of pad[n, ... * s + r * dilation, channel] * w[r..., rc, co]``.
 
@@ -88,7 +95,9 @@ def convolve(
         window: movement of the kernel, the same in every direction.
         groups: number of independent groups.
         dtype: of all tensors.
+        acc_dtype: of the products, the sums and y (default: ``dtype``).
     """
+    acc = acc_dtype or dtype
     positive(n=n, ci=ci, co=co, groups=groups)
     if ci % groups or co % groups:
         raise UsageError(f"groups={groups} must divide both ci={ci} and co={co}")
@@ -103,7 +112,9 @@ def convolve(
         batch, *position, c = i
         channel = rc if groups == 1 else c // per_out * per_in + rc
         source = [o * window.s + r * window.dilation for o, r in zip(position, taps, strict=True)]
-        return te.sum(padded(batch, *source, channel) * weight(*taps, rc, c), axis=[*taps, rc])
+        factors = padded(batch, *source, channel), weight(*taps, rc, c)
+        left, right = (te.cast(factor, acc) for factor in factors)
+        return te.sum(left * right, axis=[*taps, rc])
 
     shape = (n, *(window.output(size) for size in sizes), co)
     return Convolution(x, weight, te.compute(shape, body, name="conv"))
@@ -142,10 +153,15 @@ def conv2d(
     dilation: int = 1,
     groups: int = 1,
     dtype: str = "float32",
+    acc_dtype: str | None = None,
 ) -> Program:
-    """``x[n, h, w, ci]`` with ``w[k, k, ci / groups, co]`` to ``conv[n, ho, wo, co]``."""
+    """``x[n, h, w, ci]`` with ``w[k, k, ci / groups, co]`` to ``conv[n, ho, wo, co]``.
+
+    ``acc_dtype`` is that of the products, the sums and conv; ``dtype`` by default.
+    """
     positive(h=h, w=w)
-    return convolve(n, [h, w], ci, co, Window(k, s, p, dilation), groups, dtype).program("conv2d")
+    window = Window(k, s, p, dilation)
+    return convolve(n, [h, w], ci, co, window, groups, dtype, acc_dtype).program("conv2d")
 
 
 @operator

@@ -155,6 +155,9 @@ def _full() -> list[Case]:
     for name, h, ci, co, k, s, p in layers:
         arguments = {"n": 16, "h": h, "w": h, "ci": ci, "co": co, "k": k, "s": s, "p": p}
         found.append(Case(f"{name}-f32", "conv2d", arguments, conv(s, p)))
+        for short, dtype in (("f16", "float16"), ("bf16", "bfloat16")):
+            narrow = {**arguments, "dtype": dtype, "acc_dtype": "float32"}
+            found.append(Case(f"{name}-{short}", "conv2d", narrow, conv(s, p)))
     channels = {"n": 16, "h": 112, "w": 112, "c": 32, "k": 3, "s": 1, "p": 1}
     found.append(Case("DEP-f32", "depthwise_conv2d", channels, depthwise(1, 1)))
     found.append(Case("SFM-f32", "softmax", {"m": 16384, "n": 1024}, softmax))

@@ -364,10 +364,20 @@ def _tune_case(torch: Any, case: Case, options: argparse.Namespace, log: Log) ->
         trials=result.trials,
         tuning_s=tuning_s,
         phases=dict(result.phases),
+        timers=timers(database, case.program),
         failures=dict(result.failures),
         reasons=dict(list(result.reasons.items())[:3]),
         evidence=evidence,
     )
+
+
+def timers(database: Any, program: ms.Program) -> dict[str, float]:
+    """The seconds of a program's records by kind: parts of building, loading, checking, running."""
+    found: dict[str, float] = {}
+    for record in database.records(program):
+        for name, seconds in record.timers.items():
+            found[name] = round(found.get(name, 0.0) + seconds, 2)
+    return found
 
 
 def ms_measure() -> Any:
