@@ -25,7 +25,6 @@ from metasched.ir.expr import (
     Expr,
     Select,
     Var,
-    add,
     binary,
     const,
     floordiv,
@@ -37,86 +36,12 @@ from metasched.ir.expr import (
     minimum,
     mul,
     select,
-    sub,
 )
+from metasched.ir.poly import Monomial, Poly, constant, plus, poly_expr, sort_key, times, without
 from metasched.ir.walk import map_expr, walk_expr
-
-Monomial: TypeAlias = tuple[Expr, ...]
-Poly: TypeAlias = dict[Monomial, int]
-"""Coefficients by monomial (a sorted tuple of atoms; the empty one is the constant)."""
 
 Interval: TypeAlias = tuple[int | None, int | None]
 """Inclusive bounds; None is unbounded."""
-
-
-@lru_cache(maxsize=65536)
-def _key(atom: Expr) -> tuple[int, str]:
-    return (0, atom.name) if type(atom) is Var else (1, repr(atom))
-
-
-def _times(a: Poly, b: Poly) -> Poly:
-    if len(b) == 1 and () in b:
-        scale = b[()]
-        return {m: x * scale for m, x in a.items()} if scale else {}
-    result: Poly = {}
-    for m, x in a.items():
-        for n, y in b.items():
-            key = tuple(sorted((*m, *n), key=_key)) if m and n else m or n
-            result[key] = result.get(key, 0) + x * y
-    return {m: c for m, c in result.items() if c}
-
-
-def _plus(a: Poly, b: Poly, scale: int = 1) -> Poly:
-    result = dict(a)
-    for m, c in b.items():
-        total = result.get(m, 0) + scale * c
-        if total:
-            result[m] = total
-        else:
-            result.pop(m, None)
-    return result
-
-
-def _constant(poly: Poly) -> int | None:
-    if not poly:
-        return 0
-    return poly[()] if len(poly) == 1 and () in poly else None
-
-
-def _place(item: tuple[Monomial, int]) -> tuple[object, ...]:
-    """Where a term stands: what is added first, then by size and name."""
-    m, c = item
-    names = [(0, a.name) if type(a) is Var else _key(a) for a in m]
-    return c < 0, -abs(c), -len(m), names
-
-
-def _from_poly(poly: Poly, dtype: DType) -> Expr:
-    """Large coefficients first, so tiles read ``i0 * 64 + i1 * 8 + i2``; the constant last."""
-    if len(poly) == 1:
-        ((only, c),) = poly.items()
-        if c == 1 and len(only) == 1:
-            return only[0]
-    total: Expr | None = None
-    order = [item for item in poly.items() if item[0]]
-    if len(order) > 1:
-        order.sort(key=_place)
-    # Built directly, since atoms are no constants and this is the hottest loop.
-    for m, c in order:
-        term: Expr = m[0]
-        for atom in m[1:]:
-            term = Binary("mul", term, atom)
-        if c != 1 and c != -1:
-            term = Binary("mul", term, const(abs(c), dtype))
-        if total is None:
-            total = term if c > 0 else sub(const(0, dtype), term)
-        else:
-            total = Binary("add" if c > 0 else "sub", total, term)
-    offset = poly.get((), 0)
-    if total is None:
-        return const(offset, dtype)
-    if not offset:
-        return total
-    return add(total, offset) if offset > 0 else sub(total, -offset)
 
 
 class Simplifier:
@@ -156,7 +81,7 @@ class Simplifier:
         if expr.dtype.is_int and expr.dtype.lanes == 1:
             found = self._sums.get(expr)
             if found is None:
-                found = self._sums[expr] = _from_poly(self._poly(expr), expr.dtype)
+                found = self._sums[expr] = poly_expr(self._poly(expr), expr.dtype)
             return found
         match expr:
             case Binary(op="and"):
@@ -177,7 +102,7 @@ class Simplifier:
         return extent is not None and int_value(extent) == 1
 
     def _compare(self, expr: Binary) -> Expr:
-        difference = _plus(self._poly(expr.a), self._poly(expr.b), -1)
+        difference = plus(self._poly(expr.a), self._poly(expr.b), -1)
         low, high = self._bounds(difference)
         match expr.op:
             case "lt":
@@ -194,9 +119,9 @@ class Simplifier:
                 known = True if apart else False if low == high == 0 else None
         if known is None and expr.op in ("lt", "le"):
             slack = 1 if expr.op == "lt" else 0
-            if self._nonneg(_plus({(): -slack}, difference, -1)):
+            if self._nonneg(plus({(): -slack}, difference, -1)):
                 known = True
-            elif self._nonneg(_plus(difference, {(): 1 - slack}, -1)):
+            elif self._nonneg(plus(difference, {(): 1 - slack}, -1)):
                 known = False
         if known is not None:
             return TRUE if known else FALSE
@@ -225,11 +150,11 @@ class Simplifier:
     def _binary_poly(self, expr: Binary) -> Poly:
         match expr.op:
             case "add":
-                return self._recompose(_plus(self._poly(expr.a), self._poly(expr.b)))
+                return self._recompose(plus(self._poly(expr.a), self._poly(expr.b)))
             case "sub":
-                return self._recompose(_plus(self._poly(expr.a), self._poly(expr.b), -1))
+                return self._recompose(plus(self._poly(expr.a), self._poly(expr.b), -1))
             case "mul":
-                return _times(self._poly(expr.a), self._poly(expr.b))
+                return times(self._poly(expr.a), self._poly(expr.b))
             case "floordiv":
                 return self._floordiv(self._poly(expr.a), self._poly(expr.b), expr.dtype)
             case "floormod":
@@ -241,14 +166,14 @@ class Simplifier:
 
     def _extremum(self, expr: Binary) -> Poly:
         a, b = self._poly(expr.a), self._poly(expr.b)
-        difference = _plus(a, b, -1)
+        difference = plus(a, b, -1)
         if self._nonneg(difference):
             return b if expr.op == "min" else a
-        if self._nonneg(_plus({}, difference, -1)):
+        if self._nonneg(plus({}, difference, -1)):
             return a if expr.op == "min" else b
         build = minimum if expr.op == "min" else maximum
-        x, y = _from_poly(a, expr.dtype), _from_poly(b, expr.dtype)
-        return {(build(*sorted((x, y), key=_key)),): 1}
+        x, y = poly_expr(a, expr.dtype), poly_expr(b, expr.dtype)
+        return {(build(*sorted((x, y), key=sort_key)),): 1}
 
     def _recompose(self, poly: Poly) -> Poly:
         """Fold ``(x // d) * d + x % d`` back into ``x``."""
@@ -258,12 +183,12 @@ class Simplifier:
             match m[0]:
                 case Binary(op="floormod", a=x, b=d):
                     # x % d may have come from (x' // e) % d with x = x' // e already simplified.
-                    whole = _times(self._poly(floordiv(x, d)), self._poly(d))
+                    whole = times(self._poly(floordiv(x, d)), self._poly(d))
                     key = next(iter(whole)) if len(whole) == 1 else None
                     c = poly[m]
                     if key and poly.get(key) == c * whole[key]:
                         rest = {n: v for n, v in poly.items() if n not in (m, key)}
-                        poly = _plus(rest, self._poly(x), c)
+                        poly = plus(rest, self._poly(x), c)
                 case _:
                     pass
         return poly
@@ -274,19 +199,19 @@ class Simplifier:
             quotient, rest = split
             if not rest or self._within(rest, d):
                 return quotient
-            size = _constant(d)
-            if size is None and self._within(_plus(rest, d), d):
-                return _plus(quotient, {(): 1}, -1)
+            size = constant(d)
+            if size is None and self._within(plus(rest, d), d):
+                return plus(quotient, {(): 1}, -1)
             if size is not None and (finer := self._common_step(rest, size)) is not None:
                 step, coarse = finer
                 inner = self._floordiv(coarse, {(): size // step}, dtype)
-                return _plus(quotient, inner)
+                return plus(quotient, inner)
             if quotient:
-                return _plus(quotient, self._quotient_atom(rest, d, dtype))
+                return plus(quotient, self._quotient_atom(rest, d, dtype))
         return self._quotient_atom(p, d, dtype)
 
     def _quotient_atom(self, p: Poly, d: Poly, dtype: DType) -> Poly:
-        value = floordiv(_from_poly(p, dtype), _from_poly(d, dtype))
+        value = floordiv(poly_expr(p, dtype), poly_expr(d, dtype))
         match value:
             case Binary(op="floordiv", a=Binary(op="floordiv", a=x, b=e), b=f):
                 return self._poly(floordiv(x, mul(e, f)))
@@ -301,13 +226,13 @@ class Simplifier:
             _, p = split
             if not p or self._within(p, d):
                 return p
-            size = _constant(d)
+            size = constant(d)
             if size is not None and (finer := self._common_step(p, size)) is not None:
                 step, coarse = finer
-                fine = _plus(p, coarse, -step)
+                fine = plus(p, coarse, -step)
                 inner = self._floormod(coarse, {(): size // step}, dtype)
-                return _plus(fine, inner, step)
-        value = floormod(_from_poly(p, dtype), _from_poly(d, dtype))
+                return plus(fine, inner, step)
+        value = floormod(poly_expr(p, dtype), poly_expr(d, dtype))
         if type(value) is Const:
             return {(): int(value.value)} if value.value else {}
         return {(value,): 1}
@@ -322,7 +247,7 @@ class Simplifier:
         quotient: Poly = {}
         rest: Poly = {}
         for m, c in p.items():
-            left = _without(m, atoms)
+            left = without(m, atoms)
             if left is None:
                 rest[m] = c
             elif not atoms:
@@ -340,10 +265,10 @@ class Simplifier:
 
     def _within(self, rest: Poly, d: Poly) -> bool:
         low, high = self._bounds(rest)
-        size = _constant(d)
+        size = constant(d)
         if size is not None and low is not None and high is not None:
             return low >= 0 and high < size
-        return self._nonneg(rest) and self._nonneg(_plus(_plus(d, rest, -1), {(): 1}, -1))
+        return self._nonneg(rest) and self._nonneg(plus(plus(d, rest, -1), {(): 1}, -1))
 
     def _common_step(self, p: Poly, size: int) -> tuple[int, Poly] | None:
         """A step dividing ``size`` with ``p = step * coarse + fine`` and ``0 <= fine < step``."""
@@ -356,7 +281,7 @@ class Simplifier:
             if offset % step:
                 fine[()] = offset % step
             if self._within(fine, {(): step}):
-                coarse = {m: c // step for m, c in _plus(p, fine, -1).items()}
+                coarse = {m: c // step for m, c in plus(p, fine, -1).items()}
                 return step, coarse
         return None
 
@@ -390,15 +315,15 @@ class Simplifier:
                 low[m] = c
             else:
                 return None
-        return _from_poly(_plus(low, {(): offset}) if offset else low, expr.dtype), distance
+        return poly_expr(plus(low, {(): offset}) if offset else low, expr.dtype), distance
 
     def upper(self, expr: Expr) -> Expr:
         """The largest value as an expression over sizes only (ranged variables eliminated)."""
-        return _from_poly(self._extreme(self._poly(expr), upper=True), expr.dtype)
+        return poly_expr(self._extreme(self._poly(expr), upper=True), expr.dtype)
 
     def lower(self, expr: Expr) -> Expr:
         """The smallest value as an expression over sizes only."""
-        return _from_poly(self._extreme(self._poly(expr), upper=False), expr.dtype)
+        return poly_expr(self._extreme(self._poly(expr), upper=False), expr.dtype)
 
     def _bounds(self, poly: Poly) -> Interval:
         low: int | None = 0
@@ -465,15 +390,15 @@ class Simplifier:
             term: Poly = {(): c}
             take_high = (c > 0) is upper
             for atom in m:
-                term = _times(term, self._atom_extreme(atom, upper=take_high))
+                term = times(term, self._atom_extreme(atom, upper=take_high))
                 if not term:
                     break
-            result = _plus(result, term)
+            result = plus(result, term)
         return result
 
     def _atom_extreme(self, atom: Expr, *, upper: bool) -> Poly:
         if type(atom) is Var and atom in self._ranges:
-            return _plus(self._poly(self._ranges[atom]), {(): 1}, -1) if upper else {}
+            return plus(self._poly(self._ranges[atom]), {(): 1}, -1) if upper else {}
         low, high = self._interval(atom)
         bound = high if upper else low
         if bound is not None and type(atom) is not Var:
@@ -484,7 +409,7 @@ class Simplifier:
                 chosen = a if int_value(a) is not None else b
                 return self._extreme(self._poly(chosen), upper=True)
             case Binary(op="floormod", b=d) if upper:
-                return _plus(self._poly(d), {(): 1}, -1)
+                return plus(self._poly(d), {(): 1}, -1)
             case Binary(op="floordiv", a=a, b=d) if upper and self._is_positive_size(d):
                 return self._floordiv(
                     self._extreme(self._poly(a), upper=True), self._poly(d), d.dtype
@@ -495,7 +420,7 @@ class Simplifier:
     def _is_positive_size(self, expr: Expr) -> bool:
         """Whether an expression is at least 1 and depends on sizes only."""
         ranged = any(type(node) is Var and node in self._ranges for node in walk_expr(expr))
-        return not ranged and self._nonneg(_plus(self._poly(expr), {(): 1}, -1))
+        return not ranged and self._nonneg(plus(self._poly(expr), {(): 1}, -1))
 
     def _nonneg(self, poly: Poly) -> bool:
         """Prove ``poly >= 0``: by intervals, else over sizes shifted to start at zero."""
@@ -509,19 +434,9 @@ class Simplifier:
             for atom in m:
                 if type(atom) is not Var:
                     return False
-                term = _times(term, {(atom,): 1, (): 1})
-            shifted = _plus(shifted, term)
+                term = times(term, {(atom,): 1, (): 1})
+            shifted = plus(shifted, term)
         return all(c >= 0 for c in shifted.values())
-
-
-def _without(m: Monomial, atoms: Monomial) -> Monomial | None:
-    """Remove the atoms of a divisor from a monomial, or None if they are not all in it."""
-    left = list(m)
-    for atom in atoms:
-        if atom not in left:
-            return None
-        left.remove(atom)
-    return tuple(left)
 
 
 def _scale(interval: Interval, c: int) -> Interval:
