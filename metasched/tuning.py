@@ -263,7 +263,12 @@ def _task(program: Program, weight: float, setup: _Setup, database: AbstractData
     workload = Workload.from_program(program)
     records = list(database.records(workload.hash, setup.target))
     bound = setup.space.on(program, setup.target)
-    settings = StrategySettings(mutators=setup.space.mutators_on(setup.target), trials=setup.trials)
+    settings = StrategySettings(
+        mutators=setup.space.mutators_on(setup.target),
+        trials=setup.trials,
+        storage=_study_storage(database.url),
+        study=f"{program.name} {workload.hash[:8]} {setup.target}",
+    )
     tuner = Tuner(
         StructureSet(
             program, [sketch.trace for sketch in bound.sketches], setup.machine, run=bound.run
@@ -296,6 +301,16 @@ def _task(program: Program, weight: float, setup: _Setup, database: AbstractData
         resumed=len(measured),
         hashes={key for r in measured for key in (r.program_hash, r.source_hash) if key},
     )
+
+
+def _study_storage(url: str) -> str | None:
+    """Where a study of Optuna is kept: beside an SQLite file, else nowhere.
+
+    Not inside it: both Optuna and the database note their schema in a table ``alembic_version``.
+    """
+    if not url.startswith("sqlite:///") or not url.endswith(".db"):
+        return None
+    return f"{url.removesuffix('.db')}.optuna.db"
 
 
 def _unmeasured(program: Program, setup: _Setup, database: AbstractDatabase) -> TuneResult:

@@ -145,11 +145,12 @@ class Tuner:
         return tuple(asked)
 
     def learn_rest(self) -> None:
-        """Train the model on the results that no further `ask` will train it on."""
+        """Let model and strategy take in the results that no further `ask` will give them."""
         self._adopt()
         if self._results:
             self._train()
             self._adopt()
+        self._strategy.finish(self._context)
 
     def tell(self, results: Sequence[Result]) -> None:
         """Report what became of candidates, in any order; cheap, the model is trained by `ask`.

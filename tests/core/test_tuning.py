@@ -24,6 +24,7 @@ from metasched.measure.records import MeasureConfig, Status
 from metasched.measure.workers import AbstractWorkers
 from metasched.schedule.schedule import Schedule
 from metasched.search.strategies import STRATEGIES
+from metasched.search.strategies.optuna_search import KINDS
 from metasched.space.space import Space
 from metasched.target import Target
 from metasched.task import Progress
@@ -273,6 +274,8 @@ def test_wrong_arguments_are_refused_before_anything_starts(pool: LocalWorkers) 
 
 @pytest.mark.parametrize("strategy", list(STRATEGIES))
 def test_every_strategy_finds_something(strategy: str, pool: LocalWorkers) -> None:
+    if strategy in KINDS and KINDS[strategy].package:
+        pytest.importorskip(KINDS[strategy].package)
     program = ops.relu(m=8, n=24)
     with open_database("memory:") as database:
         result = search(program, database, pool, trials=4, strategy=strategy)

@@ -80,6 +80,9 @@ class AbstractStrategy(ABC):
     def propose(self, context: Context, count: int) -> Proposals:
         """Up to ``count`` new picks; none without an end means: ask again."""
 
+    def finish(self, context: Context) -> None:  # noqa: B027  (most strategies need nothing)
+        """Take in the last results; nothing more is proposed in this job."""
+
 
 @dataclass(frozen=True, slots=True)
 class StrategySettings:
@@ -90,12 +93,16 @@ class StrategySettings:
         mutators: Names and weights.
         traces: What `replay` replays.
         trials: Measurements that the program can expect, for strategies with phases.
+        storage: URL where a strategy may keep a study of Optuna; in memory when None.
+        study: Name of such a study.
     """
 
     population: int = 512
     mutators: tuple[tuple[str, float], ...] = DEFAULT_WEIGHTS
     traces: tuple[Trace, ...] = ()
     trials: int = 64
+    storage: str | None = None
+    study: str = "metasched"
 
 
 StrategyFactory: TypeAlias = Callable[[StrategySettings], AbstractStrategy]

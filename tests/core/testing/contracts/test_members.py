@@ -16,6 +16,7 @@ from metasched.schedule.schedule import Schedule
 from metasched.search.budget import TASK_SCHEDULERS, SchedulerFactory
 from metasched.search.mutators import MUTATORS, AbstractMutator
 from metasched.search.strategies import STRATEGIES, AbstractStrategy, StrategySettings
+from metasched.search.strategies.optuna_search import KINDS
 from metasched.space.cpu import CPU_INTRINS
 from metasched.space.postprocs import POSTPROCS, AbstractPostproc
 from metasched.space.postprocs.rewrite_reduction_block import RewriteReductionBlock
@@ -99,6 +100,8 @@ class TestMutators(MutatorContract):
 class TestStrategies(StrategyContract):
     @pytest.fixture(params=list(STRATEGIES))
     def make(self, request: pytest.FixtureRequest) -> Callable[[], AbstractStrategy]:
+        if request.param in KINDS and KINDS[request.param].package:
+            pytest.importorskip(KINDS[request.param].package)
         return lambda: STRATEGIES[request.param](StrategySettings(population=64, trials=24))
 
 
