@@ -123,7 +123,7 @@ def _row(
         summary.reduction, summary.predicated, summary.tensorized, store.parallel,
         summary.dtype.bytes,
     ]  # fmt: skip
-    ordered = sorted(store.accesses, key=lambda a: -float(a.bytes[0, 0]))[:_BUFFERS]
+    ordered = store.accesses[:_BUFFERS]
     for access in ordered:
         columns += _buffer(access, store)
     columns += [0.0] * (len(_BUFFER_FIELDS) * (_BUFFERS - len(ordered)))
