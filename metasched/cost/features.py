@@ -24,7 +24,7 @@ from metasched.cost.numbers import (
     evaluate_store,
 )
 
-FEATURE_VERSION: Final = 2
+FEATURE_VERSION: Final = 3
 _BUFFERS: Final = 5
 _CURVE: Final = 10
 _KINDS: Final = {"read": 0.0, "write": 1.0, "update": 2.0}
