@@ -128,9 +128,14 @@ def memory(trials: int) -> dict[str, Any]:
 def wall(trials: int, which: tuple[str, ...] = ("local", "ray")) -> dict[str, Any]:
     """Wall clock of a whole process that tunes GMM-512, start-up included."""
     script = (
-        "import metasched as ms, sys\n"
-        "r = ms.tune(ms.ops.matmul(m=512, n=512, k=512), trials=int(sys.argv[2]), workers=sys.argv[1])\n"  # noqa: E501
-        "print(r.best_s, r.trials, dict(r.failures), {k: round(v, 1) for k, v in r.phases.items()})\n"  # noqa: E501
+        "import metasched as ms, sys, contextlib\n"
+        "from metasched_workers import open_workers\n"
+        "program, workers = ms.ops.matmul(m=512, n=512, k=512), sys.argv[1]\n"
+        "with contextlib.ExitStack() as stack:\n"
+        "    if workers == 'ray':  # as tune does, also where the installed metadata is older\n"
+        "        workers = stack.enter_context(open_workers('ray', [ms.Target('cpu')]))\n"
+        "    r = ms.tune(program, trials=int(sys.argv[2]), workers=workers)\n"
+        "print(r.best_s, r.trials, {k: round(v, 1) for k, v in r.phases.items()})\n"
     )
     found: dict[str, Any] = {}
     for workers in which:

@@ -23,8 +23,8 @@ from typing import Any
 
 import pytest
 from metasched_workers import fleet_state, fleet_targets
-from metasched_workers.dispatch import DispatchConfig
 from metasched_workers.fleet import JoinedFleet
+from metasched_workers.lanes import DispatchConfig
 from metasched_workers.ray_workers import JobOptions, RayWorkers
 
 import metasched as ms

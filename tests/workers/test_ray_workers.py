@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from metasched_workers.dispatch import DispatchConfig
+from metasched_workers.lanes import DispatchConfig
 from metasched_workers.protocol import Hello
 from metasched_workers.ray_workers import JobOptions, RayWorkers
 

@@ -7,10 +7,10 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
 from metasched_workers.broker import AbstractCluster, Broker, HostLost, Membership
-from metasched_workers.dispatch import AbstractLink
 from metasched_workers.engines import SIMULATED
 from metasched_workers.fleet import AbstractFleet
 from metasched_workers.host import Host
+from metasched_workers.lanes import AbstractLink
 from metasched_workers.plan import Place
 from metasched_workers.protocol import Hello, HostSpec, JobInfo
 

@@ -7,17 +7,15 @@ given up is queued again under a new ticket, a bounded number of times.
 
 from __future__ import annotations
 
-import heapq
 import itertools
 import logging
 import pickle
 import queue
 import threading
 import time
-from abc import ABC, abstractmethod
-from collections import Counter, OrderedDict, deque
+from collections import Counter, OrderedDict
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import Any, Final
 
 from metasched.errors import MeasureError
@@ -33,7 +31,8 @@ from metasched.measure.records import (
 from metasched.measure.workers import Capacity
 from metasched.target import Target
 from metasched_workers.artefacts import Store, artefacts_of
-from metasched_workers.broker import HostLost, Member, Membership
+from metasched_workers.broker import HostLost, Membership
+from metasched_workers.lanes import AbstractLink, DispatchConfig, HostRecord, Lane, Work
 from metasched_workers.protocol import (
     Answer,
     Hello,
@@ -44,6 +43,7 @@ from metasched_workers.protocol import (
     Request,
     kind_of,
 )
+from metasched_workers.results import Results
 
 _LOG: Final = logging.getLogger("metasched.workers.driver")
 _CHECK_S: Final = 0.25
@@ -52,117 +52,6 @@ _MOST_EVENTS: Final = 512
 _PATIENCE_IF_UNFIT_S: Final = 10.0
 _MOST_FENCED: Final = 10_000
 """Tickets that are remembered after their host was given up."""
-
-
-@dataclass(frozen=True, slots=True)
-class DispatchConfig:
-    """How a driver deals with hosts.
-
-    Attributes:
-        depth: Requests that a host has for each worker, the one at work included.
-        poll_s: Seconds that a host may take to say that nothing happened.
-        lease_s: Seconds of silence after which a host is given up.
-        attempts: How often work is begun before it counts as lost.
-        patience_s: Seconds that work waits for a host that could do it.
-    """
-
-    depth: int = 2
-    poll_s: float = 2.0
-    lease_s: float = 20.0
-    attempts: int = 3
-    patience_s: float = 120.0
-
-
-class AbstractLink(ABC):
-    """How a driver calls hosts; answers come back from any thread."""
-
-    @abstractmethod
-    def call(
-        self, handle: Any, method: str, arguments: tuple[Any, ...], done: Callable[[Any], None]
-    ) -> None:
-        """Call a method of a host; ``done`` gets its value, or a `HostLost`."""
-
-    @abstractmethod
-    def ship(self, path: str) -> Any:
-        """Return something by which a host on any machine gets the content of a file."""
-
-
-@dataclass(slots=True)
-class _Work:
-    """A request of the job, from submitting to its result."""
-
-    request: Request
-    kind: Kind
-    lane: str
-    submitted_s: float
-    ticket: int = 0
-    attempts: int = 0
-    waited_s: float = 0.0
-
-
-@dataclass(slots=True)
-class _Host:
-    """What the driver knows of a host."""
-
-    member: Member
-    is_near: bool
-    heard_s: float
-    out: dict[int, _Work] = field(default_factory=dict[int, _Work])
-    load: Counter[Kind] = field(default_factory=Counter[Kind])
-    unsent: list[_Work] = field(default_factory=list[_Work])
-    is_sending: bool = False
-    batch: int = 0
-    confirmed: int = 0
-    sick: str = ""
-    busy: Mapping[Kind, int] = field(default_factory=dict[Kind, int])
-    is_up: bool = False
-    is_gone: bool = False
-
-    @property
-    def hello(self) -> Hello:
-        return self.member.hello
-
-    def room(self, kind: Kind, depth: int) -> int:
-        """How many more requests it should have."""
-        if self.sick or not self.is_up:
-            return 0
-        return depth * self.hello.slots.get(kind, 0) - self.load[kind]
-
-    def fill(self, kind: Kind) -> float:
-        """Requests for each worker."""
-        return self.load[kind] / max(1, self.hello.slots.get(kind, 0))
-
-
-class _Lane:
-    """Requests of one kind and target that wait, and the hosts that could serve them."""
-
-    def __init__(self, kind: Kind, accepts: Callable[[Hello], bool]) -> None:
-        self.kind = kind
-        self.accepts = accepts
-        self.waiting: deque[_Work] = deque()
-        self.hosts: list[_Host] = []
-        self.deserted_s: float | None = None
-        self._heap: list[tuple[float, int, _Host]] = []
-        self._count = itertools.count()
-
-    def note(self, host: _Host) -> None:
-        """Take in that the load of a host changed."""
-        if len(self._heap) > 4 * len(self.hosts) + 64:
-            self.refill()
-        heapq.heappush(self._heap, (host.fill(self.kind), next(self._count), host))
-
-    def refill(self) -> None:
-        """Start anew with the hosts that there are."""
-        self._heap = [(h.fill(self.kind), next(self._count), h) for h in self.hosts]
-        heapq.heapify(self._heap)
-
-    def next_host(self, depth: int) -> _Host | None:
-        """The host with the least to do that has room; entries of the past are dropped."""
-        while self._heap:
-            fill, _, host = heapq.heappop(self._heap)
-            if fill == host.fill(self.kind) and host.room(self.kind, depth) > 0:
-                return host
-        return None
 
 
 class Dispatcher:
@@ -190,15 +79,15 @@ class Dispatcher:
         self._store = store
         self._config = config or DispatchConfig()
         self._events: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
-        self._results: queue.SimpleQueue[AnyResult | MeasureError | None] = queue.SimpleQueue()
-        self._hosts: dict[str, _Host] = {}
+        self.results = Results()
+        self._hosts: dict[str, HostRecord] = {}
         self._refused: Mapping[str, str] = {}
-        self._lanes: dict[tuple[Kind, str], _Lane] = {}
-        self._open: dict[int, _Work] = {}
+        self._lanes: dict[tuple[Kind, str], Lane] = {}
+        self._open: dict[int, Work] = {}
         self._tickets = itertools.count(1)
         self._given_up: OrderedDict[int, int] = OrderedDict()
         self._late: dict[int, list[RunResult]] = {}
-        self._dirty: dict[str, _Host] = {}
+        self._dirty: dict[str, HostRecord] = {}
         self._turned_away: dict[str, str] = {}
         self._began_s = time.monotonic()
         self.counts = Counter[str]()
@@ -218,41 +107,9 @@ class Dispatcher:
         now = time.monotonic()
         self._events.put(lambda: self._submitted(request, now))
 
-    def collect(self, timeout_s: float) -> list[AnyResult]:
-        """Return the results that are there, waiting so long for the first.
-
-        Raises:
-            MeasureError: no host serves the job, or the fleet is gone.
-        """
-        found: list[AnyResult] = []
-        deadline = time.monotonic() + timeout_s
-        while True:
-            left = 0.0 if found else max(0.0, deadline - time.monotonic())
-            try:
-                item = self._results.get(timeout=left) if left else self._results.get_nowait()
-            except queue.Empty:
-                return found
-            if item is None:
-                deadline = 0.0
-            elif isinstance(item, MeasureError):
-                self._results.put(item)
-                if not found:
-                    raise item
-                return found
-            else:
-                found.append(item)
-
-    def wake(self) -> None:
-        """Make `collect` return early."""
-        self._results.put(None)
-
     def set_members(self, membership: Membership) -> None:
         """Take in which hosts there are."""
         self._events.put(lambda: self._meet(membership))
-
-    def fail(self, error: MeasureError) -> None:
-        """Make every later `collect` raise."""
-        self._results.put(error)
 
     def summary(self) -> str:
         """Say in a line how the fleet is doing; from any thread."""
@@ -313,13 +170,13 @@ class Dispatcher:
     def _submitted(self, request: Request, now: float) -> None:
         kind = kind_of(request)
         key = request.target or next(iter(self._targets))
-        self._queue(_Work(request, kind, key, now))
+        self._queue(Work(request, kind, key, now))
         self._open[request.candidate_id] = self._lane(kind, key).waiting[-1]
 
-    def _lane(self, kind: Kind, key: str) -> _Lane:
+    def _lane(self, kind: Kind, key: str) -> Lane:
         known = self._lanes.get((kind, key))
         if known is None:
-            known = self._lanes[kind, key] = _Lane(kind, self._acceptance(kind, key))
+            known = self._lanes[kind, key] = Lane(kind, self._acceptance(kind, key))
             known.hosts = [h for h in self._hosts.values() if known.accepts(h.hello)]
             known.refill()
         return known
@@ -338,7 +195,7 @@ class Dispatcher:
 
         return accepts
 
-    def _queue(self, work: _Work, *, first: bool = False) -> None:
+    def _queue(self, work: Work, *, first: bool = False) -> None:
         waiting = self._lane(work.kind, work.lane).waiting
         if first:
             waiting.appendleft(work)
@@ -356,11 +213,11 @@ class Dispatcher:
         for host_id, member in membership.members.items():
             if host_id not in self._hosts and host_id not in self._turned_away:
                 is_near = member.hello.machine == self._job.machine
-                host = self._hosts[host_id] = _Host(member, is_near, now)
+                host = self._hosts[host_id] = HostRecord(member, is_near, now)
                 self._call(host, "open", (self._job,), self._opened)
         self._recount()
 
-    def _opened(self, host: _Host, value: Any) -> None:
+    def _opened(self, host: HostRecord, value: Any) -> None:
         if isinstance(value, HostLost):
             self._turned_away[host.hello.host_id] = str(value)
             self._lose(host, str(value))
@@ -368,7 +225,7 @@ class Dispatcher:
         self._revive(host)
         self._poll(host)
 
-    def _revive(self, host: _Host) -> None:
+    def _revive(self, host: HostRecord) -> None:
         host.is_up, host.heard_s = True, time.monotonic()
         self._note(host)
         self._recount()
@@ -392,21 +249,21 @@ class Dispatcher:
 
     def _call(
         self,
-        host: _Host,
+        host: HostRecord,
         method: str,
         arguments: tuple[Any, ...],
-        then: Callable[[_Host, Any], None],
+        then: Callable[[HostRecord, Any], None],
     ) -> None:
         def done(value: Any) -> None:
             self._events.put(lambda: None if host.is_gone else then(host, value))
 
         self._link.call(host.member.handle, method, arguments, done)
 
-    def _poll(self, host: _Host) -> None:
+    def _poll(self, host: HostRecord) -> None:
         arguments = (self._job.job_id, host.confirmed, self._config.poll_s)
         self._call(host, "poll", arguments, self._heard)
 
-    def _heard(self, host: _Host, value: Any) -> None:
+    def _heard(self, host: HostRecord, value: Any) -> None:
         """Take in a reply; a host that was given up for its silence works again."""
         if isinstance(value, HostLost):
             if not value.may_return:
@@ -428,19 +285,19 @@ class Dispatcher:
             self._note(host)
         self._poll(host)
 
-    def _note(self, host: _Host) -> None:
+    def _note(self, host: HostRecord) -> None:
         for lane in self._lanes.values():
             if host.hello.slots.get(lane.kind) and lane.accepts(host.hello):
                 lane.note(host)
 
-    def _lose(self, host: _Host, reason: str) -> None:
+    def _lose(self, host: HostRecord, reason: str) -> None:
         """Forget a host for good."""
         self._give_up(host, reason)
         host.is_gone = True
         self._hosts.pop(host.hello.host_id, None)
         self._recount()
 
-    def _give_up(self, host: _Host, reason: str) -> None:
+    def _give_up(self, host: HostRecord, reason: str) -> None:
         """End the leases of a host: what it has is done elsewhere."""
         if host.is_up:
             _LOG.warning("host %s is given up: %s", host.hello.host_id, reason)
@@ -470,7 +327,7 @@ class Dispatcher:
                 lane.deserted_s = now
             elif now - lane.deserted_s > self._patience_s():
                 lane.deserted_s = now
-                self.fail(MeasureError(self._why_deserted(kind, key)))
+                self.results.fail(MeasureError(self._why_deserted(kind, key)))
 
     def _patience_s(self) -> float:
         """Hosts that do not fit will not change; others may join."""
@@ -498,7 +355,7 @@ class Dispatcher:
         while lanes:
             lanes = [lane for lane in lanes if self._assign_one(lane)]
 
-    def _assign_one(self, lane: _Lane) -> bool:
+    def _assign_one(self, lane: Lane) -> bool:
         if not lane.waiting:
             return False
         host = lane.next_host(self._config.depth)
@@ -527,8 +384,8 @@ class Dispatcher:
             host.is_sending = True
             self._submit_batch(host, (self._job.job_id, host.batch, orders, parcels))
 
-    def _submit_batch(self, host: _Host, arguments: tuple[Any, ...]) -> None:
-        def then(host: _Host, value: Any) -> None:
+    def _submit_batch(self, host: HostRecord, arguments: tuple[Any, ...]) -> None:
+        def then(host: HostRecord, value: Any) -> None:
             if isinstance(value, HostLost):
                 if not value.may_return:
                     self._lose(host, str(value))
@@ -542,11 +399,11 @@ class Dispatcher:
 
         self._call(host, "submit", arguments, then)
 
-    def _parcels(self, works: Sequence[_Work]) -> dict[str, Any]:
+    def _parcels(self, works: Sequence[Work]) -> dict[str, Any]:
         paths = {a.path for work in works for a in artefacts_of(work.request)}
         return {path: self._link.ship(path) for path in sorted(paths)}
 
-    def _answered(self, host: _Host, answer: Answer) -> None:
+    def _answered(self, host: HostRecord, answer: Answer) -> None:
         work = host.out.pop(answer.ticket, None)
         if work is None:
             self._came_late(answer)
@@ -561,7 +418,7 @@ class Dispatcher:
         else:
             self._ended(work, answer.result, answer.content)
 
-    def _ended(self, work: _Work, result: AnyResult, content: bytes | None) -> None:
+    def _ended(self, work: Work, result: AnyResult, content: bytes | None) -> None:
         if isinstance(result, BuildResult):
             try:
                 result = self._store.keep(result, content)
@@ -570,19 +427,19 @@ class Dispatcher:
                 return
             except OSError as error:
                 text = f"the driver cannot keep a kernel: {error.strerror}; free some space"
-                self.fail(MeasureError(text))
+                self.results.fail(MeasureError(text))
                 return
         self._finish(work, replace(result, queue_s=result.queue_s + work.waited_s))
 
-    def _finish(self, work: _Work, result: AnyResult) -> None:
+    def _finish(self, work: Work, result: AnyResult) -> None:
         number = work.request.candidate_id
         self._open.pop(number, None)
         self.counts[f"{work.kind}:{result.status}"] += 1
-        self._results.put(result)
+        self.results.put(result)
         for late in self._late.pop(number, ()):
-            self._results.put(late)
+            self.results.put(late)
 
-    def _again(self, work: _Work, reason: str) -> None:
+    def _again(self, work: Work, reason: str) -> None:
         """Queue work anew, in front, or let it end as lost."""
         if work.attempts < self._config.attempts:
             self.counts["requeued"] += 1
@@ -608,7 +465,7 @@ class Dispatcher:
         if number in self._open:
             self._late.setdefault(number, []).append(late)
         else:
-            self._results.put(late)
+            self.results.put(late)
 
 
 def _times_on_cores(hello: Hello) -> bool:

@@ -14,8 +14,8 @@ from typing import Any, Final, final
 from metasched.target import Target
 from metasched_workers import session
 from metasched_workers.broker import Broker, HostLost, Membership, Planner
-from metasched_workers.dispatch import AbstractLink
 from metasched_workers.engines import LOCAL
+from metasched_workers.lanes import AbstractLink
 from metasched_workers.plan import own_plan
 from metasched_workers.protocol import JobInfo
 

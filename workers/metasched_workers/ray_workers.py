@@ -16,8 +16,9 @@ from metasched.measure.workers import AbstractWorkers, Capacity
 from metasched.target import Target
 from metasched_workers.artefacts import Store
 from metasched_workers.broker import HostLost
-from metasched_workers.dispatch import AbstractLink, DispatchConfig, Dispatcher
+from metasched_workers.dispatch import Dispatcher
 from metasched_workers.fleet import AbstractFleet, RayLink
+from metasched_workers.lanes import AbstractLink, DispatchConfig
 from metasched_workers.protocol import JobInfo, this_machine
 from metasched_workers.registries import Registries
 
@@ -111,7 +112,7 @@ class RayWorkers(AbstractWorkers):
     def poll(self, timeout_s: float = 0.0) -> list[AnyResult]:
         """Return results; see `AbstractWorkers.poll`."""
         self._check_open()
-        results = self._dispatcher.collect(timeout_s if self._out else 0.0)
+        results = self._dispatcher.results.collect(timeout_s if self._out else 0.0)
         self._out -= sum(not getattr(result, "is_late", False) for result in results)
         return results
 
@@ -121,7 +122,7 @@ class RayWorkers(AbstractWorkers):
 
     def wake(self) -> None:
         """Let `poll` return; see `AbstractWorkers.wake`."""
-        self._dispatcher.wake()
+        self._dispatcher.results.wake()
 
     def close(self) -> None:
         """Leave the cluster, and end it where it was started for this job."""
@@ -163,19 +164,19 @@ class _Member:
         try:
             self._fleet = self._open_fleet()
         except MetaschedError as error:
-            self._dispatcher.fail(MeasureError(str(error)))
+            self._dispatcher.results.fail(MeasureError(str(error)))
             return
         except Exception as error:
             text = f"the workers cannot be started: {type(error).__name__}: {error}"
-            self._dispatcher.fail(MeasureError(text))
+            self._dispatcher.results.fail(MeasureError(text))
             return
         try:
             self._stay(self._fleet)
         except MeasureError as error:
-            self._dispatcher.fail(error)
+            self._dispatcher.results.fail(error)
         except Exception as error:
             text = f"the fleet is gone: {type(error).__name__}: {error}"
-            self._dispatcher.fail(MeasureError(text))
+            self._dispatcher.results.fail(MeasureError(text))
         finally:
             self._fleet.close()
 
