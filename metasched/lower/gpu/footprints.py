@@ -19,7 +19,7 @@ import numpy.typing as npt
 from metasched.analysis.facts import terms
 from metasched.ir.expr import Binary, Buffer, Cast, Const, Expr, Var, const, int_value
 from metasched.ir.walk import free_vars, substitute, walk_expr
-from metasched.lower.affine import has_load
+from metasched.lower.affine import has_load, mentions
 from metasched.lower.gpu.kernel import Axis
 from metasched.lower.scope import Scope
 
@@ -190,7 +190,7 @@ def _period(var: Var, exprs: Sequence[Expr]) -> int | None:
         for node in walk_expr(expr):
             if isinstance(node, Binary) and node.op == "floormod":
                 size = int_value(node.b)
-                if size is not None and _is_shifted(node.a, var):
+                if size is not None and mentions(node.a, var) and _is_shifted(node.a, var):
                     found = lcm(found, size)
                     inside.add(node)
         if var in free_vars(_without(expr, inside)):
