@@ -35,14 +35,13 @@ from metasched.lower.affine import has_load
 from metasched.lower.gpu.async_copies import COMMIT, COPY, waits_for
 from metasched.lower.gpu.combine import SHUFFLE, WARP
 from metasched.lower.gpu.kernel import BARRIER, PRIVATE, Axis, GpuLowered, Kernel
+from metasched.lower.gpu.limits import shared_bytes
 from metasched.lower.gpu.memory import bytes_of
 from metasched.lower.gpu.vectors import is_fetch, is_multiple
 from metasched.lower.scope import Machine
 
 _STATIC_SHARED: Final = 48 * 1024
 """Bytes of shared memory that a CUDA kernel can declare without asking for more at launch."""
-
-_SHARED_ALIGNMENT: Final = 128
 
 
 def emit_gpu(lowered: GpuLowered, target: Machine) -> GpuSource:
@@ -147,11 +146,8 @@ class GpuPrinter(CFamilyPrinter):
 
     def declare_shared(self, buffers: tuple[Buffer, ...]) -> int:
         """Declare the buffers of a block; the bytes to ask for at launch."""
-        offsets: list[int] = []
-        total = 0
-        for buffer in buffers:
-            offsets.append(total)
-            total += -(-bytes_of(buffer) // _SHARED_ALIGNMENT) * _SHARED_ALIGNMENT
+        offsets = [shared_bytes(buffers[:number]) for number in range(len(buffers))]
+        total = shared_bytes(buffers)
         asked = total > _STATIC_SHARED or any(b.scope == "shared.dyn" for b in buffers)
         if not asked or self.gpu.language != "cuda":
             for buffer in buffers:

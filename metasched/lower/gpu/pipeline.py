@@ -24,6 +24,7 @@ from metasched.lower.gpu.exchange import check_exchange
 from metasched.lower.gpu.fragments import fragments_to_registers, fragments_to_shared
 from metasched.lower.gpu.guards import hoist_conditions, one_thread, spread_conditions
 from metasched.lower.gpu.kernel import GpuLowered, Kernel
+from metasched.lower.gpu.limits import check_limits
 from metasched.lower.gpu.memory import common_buffers, drop_unread, own_memory, place
 from metasched.lower.gpu.software_pipeline import Pipelining, drop_marks, mark_stages
 from metasched.lower.gpu.threads import axes_of, check_bound, unify_threads
@@ -90,7 +91,10 @@ def _kernel(name: str, root: Block, scope: Scope) -> tuple[Kernel, list[Buffer]]
     body = async_copies(body, pipelining.filled)
     body = mark_unrolled(body, scope)
     shared = (*(b for b in common if b.scope != "global"), *trees)
-    return Kernel(name, axes, body, shared), [b for b in common if b.scope == "global"]
+    finished = Kernel(name, axes, body, shared)
+    if scope.target.gpu is not None:
+        check_limits(finished, scope.target.gpu)
+    return finished, [b for b in common if b.scope == "global"]
 
 
 def _between(program: Program, nests: tuple[Stmt, ...]) -> frozenset[Buffer]:
