@@ -69,7 +69,8 @@ def main() -> int:
         row = tune_case(name, ms.Target(options.target), options.trials)
         rows.append(row)
         options.out.write_text(json.dumps(rows, indent=1))
-        print("  ".join(f"{key}={value}" for key, value in row.items()), flush=True)
+        shown = (f"{key}={value}" for key, value in row.items() if key != "failed")
+        print("  ".join(shown), flush=True)
     wrong = [row["case"] for row in rows if not row["right"]]
     print(f"{sum(row['measured'] for row in rows)} kernels measured; not right: {wrong or 'none'}")
     return bool(wrong)
@@ -83,7 +84,7 @@ def tune_case(name: str, target: ms.Target, trials: int) -> dict[str, Any]:
     config = MeasureConfig(max_samples=3, min_samples=2, max_total_s=0.02, run_timeout_s=60.0)
     with ms.open_database("memory:") as database:
         result = ms.tune(program, target=target, trials=trials, database=database, measure=config)
-        records = database.records()
+        records = tuple(database.records())
         kernel = ms.compile(program, target=target, database=database)
     problem = wrong_with(kernel, seed=99)
     measured = [record for record in records if record.status is Status.OK]
@@ -99,6 +100,7 @@ def tune_case(name: str, target: ms.Target, trials: int) -> dict[str, Any]:
         "best_us": round(1e6 * (result.best_s or 0.0), 1),
         "seconds": round(time.monotonic() - began, 1),
         "problem": problem,
+        "failed": [record.trace for record in failed],
         "right": not problem and not failed and kernel.record is not None,
     }
 
