@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
+from metasched_workers.artefacts import read_files
 from metasched_workers.broker import AbstractCluster, Broker, HostLost, Membership
 from metasched_workers.engines import SIMULATED
 from metasched_workers.fleet import AbstractFleet
@@ -66,8 +67,7 @@ class ThreadCluster(AbstractCluster, AbstractLink):
         handle.host.close()
 
     def ship(self, path: str) -> bytes:
-        with open(path, "rb") as file:
-            return file.read()
+        return read_files(path)
 
     def freeze(self, handle: Handle) -> None:
         """Let nothing come back from a host until `thaw`."""

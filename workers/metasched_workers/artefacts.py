@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import itertools
 import os
+import pickle
 import shutil
 import tempfile
 from collections import OrderedDict
@@ -41,7 +42,24 @@ def with_content(answer: Answer) -> Answer:
     result = answer.result
     if not isinstance(result, BuildResult) or result.output is None:
         return answer
-    return replace(answer, content=Path(result.output.artefact.path).read_bytes())
+    return replace(answer, content=read_files(result.output.artefact.path))
+
+
+def files_of(path: str) -> list[Path]:
+    """The files of a kernel: one, or several of one name with different endings."""
+    return sorted(Path(path).parent.glob(f"{Path(path).stem}.*"))
+
+
+def read_files(path: str) -> bytes:
+    """Return the files of a kernel, packed by their endings."""
+    return pickle.dumps({file.suffix: file.read_bytes() for file in files_of(path)})
+
+
+def write_files(path: Path, content: bytes) -> None:
+    """Write what `read_files` packed."""
+    files: dict[str, bytes] = pickle.loads(content)
+    for suffix, data in files.items():
+        path.with_suffix(suffix).write_bytes(data)
 
 
 class Arrivals:
@@ -63,7 +81,7 @@ class Arrivals:
             if path not in self._files:
                 # A new name each time: a library that is loaded is never written over.
                 file = self.folder / f"{next(self._numbers)}-{os.path.basename(path)}"
-                file.write_bytes(content)
+                write_files(file, content)
                 self._files[path] = file
 
     def pin(self, request: Request) -> None:
@@ -82,7 +100,8 @@ class Arrivals:
                 self._pins.pop(artefact.path, None)
         while len(self._files) > _MOST_KEPT + len(self._pins):
             path = next(path for path in self._files if path not in self._pins)
-            self._files.pop(path).unlink(missing_ok=True)
+            for file in files_of(str(self._files.pop(path))):
+                file.unlink(missing_ok=True)
 
     def localise(self, request: Request) -> Request:
         """Return a request that names files of this machine."""
@@ -125,7 +144,7 @@ class Store:
         name = f"{next(self._numbers)}-{os.path.basename(artefact.path)}"
         file = self.folder / name
         if content is not None:
-            file.write_bytes(content)
+            write_files(file, content)
         else:
             _link(artefact.path, file)
         output = replace(result.output, artefact=replace(artefact, path=str(file)))
@@ -136,10 +155,13 @@ class Store:
         shutil.rmtree(self.folder, ignore_errors=True)
 
 
-def _link(source: str, file: Path) -> None:
-    try:
-        os.link(source, file)
-    except FileNotFoundError:
-        raise
-    except OSError:
-        shutil.copyfile(source, file)
+def _link(source: str, path: Path) -> None:
+    """Give the files of a kernel names here; the named one must be there."""
+    for one in {Path(source), *files_of(source)}:
+        file = path.with_suffix(one.suffix)
+        try:
+            os.link(one, file)
+        except FileNotFoundError:
+            raise
+        except OSError:
+            shutil.copyfile(one, file)

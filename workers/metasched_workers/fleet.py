@@ -8,11 +8,11 @@ from abc import ABC, abstractmethod
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from functools import partial
-from pathlib import Path
 from typing import Any, Final, final
 
 from metasched.target import Target
 from metasched_workers import session
+from metasched_workers.artefacts import read_files
 from metasched_workers.broker import Broker, HostLost, Membership, Planner
 from metasched_workers.engines import LOCAL
 from metasched_workers.lanes import AbstractLink
@@ -69,7 +69,7 @@ class RayLink(AbstractLink):
     def ship(self, path: str) -> Any:
         """Put a file into the object store, from where each node gets it once."""
         if path not in self._shipped:
-            self._shipped[path] = session.load_ray().put(Path(path).read_bytes())
+            self._shipped[path] = session.load_ray().put(read_files(path))
         self._shipped.move_to_end(path)
         while len(self._shipped) > _SHIPPED:
             self._shipped.popitem(last=False)
