@@ -114,6 +114,7 @@ CUDA: Final = GpuDialect(
     lane=lambda name, lane: f"{name}.v[{lane}]",
     wide="long long",
     aligned="__align__(16) ",
+    initial="",
 )
 
 

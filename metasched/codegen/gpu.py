@@ -222,7 +222,8 @@ class GpuPrinter(CFamilyPrinter):
             return
         size = int_value(buffer.shape[0])
         aligned = self.gpu.aligned if buffer.dtype.bytes < 4 else ""
-        self.line(f"{aligned}{self.type(buffer.dtype)} {self.name(buffer.name)}[{size}];")
+        name = self.name(buffer.name)
+        self.line(f"{aligned}{self.type(buffer.dtype)} {name}[{size}]{self.gpu.initial};")
 
     def store(self, store: Store) -> None:
         """Print an assignment; what is no aligned vector is stored lane by lane."""

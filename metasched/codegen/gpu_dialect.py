@@ -52,6 +52,7 @@ class GpuDialect:
         lane: one lane of a vector variable.
         wide: the type of indices that need 64 bits.
         aligned: what makes an array of small elements begin at a whole vector.
+        initial: what follows the declaration of a thread's array.
     """
 
     language: Language
@@ -72,6 +73,7 @@ class GpuDialect:
     lane: Callable[[str, int], str]
     wide: str
     aligned: str
+    initial: str
 
     def helper(self, fn: str, dtype: DType) -> str:
         """The definition of a helper function on scalars.

@@ -111,4 +111,6 @@ def opencl(*, half: bool) -> GpuDialect:
         lane=lambda name, lane: f"{name}.s{lane:x}",
         wide="long",
         aligned="",
+        # PoCL 3.0 drops the stores of what is first set under a condition in a loop.
+        initial=" = {0}",
     )

@@ -23,6 +23,19 @@ def test_matmul(target: str, golden: Callable[[str], None]) -> None:
     golden(source(matmul(64, 64, 32, virtual=(2, 2), tile=(2, 2), pad=16), target).text)
 
 
+def test_what_is_first_set_under_a_condition_runs_right_on_opencl() -> None:
+    schedule = Schedule(ops.relu(m=1, n=1), seed=0)
+    copy = schedule.cache_write(schedule.get_block("o"), 0, "local")
+    shared = schedule.cache_read(schedule.get_block("o"), 0, "shared")
+    rows, columns = schedule.get_loops(schedule.get_block("o"))
+    outer, _ = schedule.split(rows, [None, 1])
+    schedule.split(columns, [None, 3])
+    schedule.bind(outer, "blockIdx.x")
+    schedule.compute_at(shared, outer)
+    schedule.reverse_compute_at(copy, outer)
+    assert "< 1)" in check_opencl(schedule.program).text
+
+
 def test_launches_say_the_extents_and_which_pointers_a_kernel_takes() -> None:
     text = source(elementwise(1000, 4, lanes=4), "opencl")
     (launch,) = text.launches
