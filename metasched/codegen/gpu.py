@@ -113,7 +113,9 @@ class GpuPrinter(CFamilyPrinter):
             const = "" if name.startswith("o") else "const "
             params.append(f"{const}{self.type(param.dtype)} *{name}")
         params += [
-            f"{self._index} ld_{name}" for name, param in procedure.params if param.has_stride
+            f"{self._index} ld{'' if number == 1 else number}_{name}"
+            for name, param in procedure.params
+            for number in range(param.strides, 0, -1)
         ]
         head = f"{self.gpu.function} void ms_p_{procedure.name}({', '.join(params)})"
         lines = procedure.text[self.gpu.language].strip().splitlines()

@@ -51,7 +51,8 @@ class Param:
         dtype: of its elements.
         shape: its extents along the last dimensions of the buffer.
         scope: a fragment scope; ``"shared"`` or ``"global"`` for tiles in memory there, whose
-            row stride (in elements) the text finds in ``ld_<name>``; ``"local"`` for a thread's.
+            row stride (in elements) the text finds in ``ld_<name>``, and those of dimensions
+            around it in ``ld2_<name>`` and so on; ``"local"`` for a thread's.
     """
 
     dtype: DType
@@ -61,9 +62,9 @@ class Param:
     ]
 
     @property
-    def has_stride(self) -> bool:
-        """Whether the text is told how far apart the rows of the tile are."""
-        return self.scope in ("shared", "global") and len(self.shape) > 1
+    def strides(self) -> int:
+        """How many strides the text is told, outermost first; that of elements is 1."""
+        return len(self.shape) - 1 if self.scope in ("shared", "global") else 0
 
 
 @dataclass(frozen=True, slots=True)

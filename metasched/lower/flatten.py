@@ -54,13 +54,13 @@ class _Flatten:
                 return map_stmts(stmt, self.visit)
 
     def call(self, call: Invoke) -> Invoke:
-        """A call on flat buffers; row strides of tiles in memory follow the arguments."""
+        """A call on flat buffers; strides of tiles in memory follow the arguments."""
         outputs = tuple(as_load(self.expr(o)) for o in call.outputs)
         args = [self.expr(a) for a in call.args]
         places = (*call.outputs, *(as_load(a) for a in call.args))
         for place, (_, param) in zip(places, PROCEDURES[call.fn].params, strict=True):
-            if param.has_stride:
-                args.append(self.flat(place.buffer).strides[-2])
+            if param.strides:
+                args += self.flat(place.buffer).strides[-1 - param.strides : -1]
         return Invoke(call.fn, outputs, tuple(args))
 
     def flat(self, buffer: Buffer) -> _Flat:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import islice
 from typing import Final
 
 from metasched.errors import CodegenError
@@ -139,9 +140,8 @@ class _Barriers:
         )
         strides = iter(call.args[len(params) - len(call.outputs) :])
         for number, (place, (_, param)) in enumerate(zip(places, params, strict=True)):
-            stride = next(strides) if param.has_stride else const(1)
+            steps = (*islice(strides, param.strides), const(1))
             if place.buffer in self.exchanged:
-                steps = (stride, const(1)) if param.has_stride else (const(1),)
                 index, inner = place.indices[0], list[tuple[Var, int]]()
                 for extent, step in zip(param.shape[-len(steps) :], steps, strict=True):
                     var = self.scope.fresh_var("tile", const(extent))

@@ -158,6 +158,9 @@ class MultiLevelTilingTensorCore(AbstractRule):
                 schedule.transform_layout(block, ("read", number), _batched(layout, len(batch)))
                 schedule.transform_block_layout(copy, _batched(layout, len(batch)))
             schedule.compute_at(copy, k0, preserve_unit_loops=True)
+            if operand.order:
+                own = schedule.get_loops(copy)[-len(operand.order) :]
+                schedule.reorder(*(own[axis] for axis in operand.order))
             for layout in operand.layouts[1:]:
                 schedule.transform_layout(block, ("read", number), _batched(layout, len(batch)))
             if operand.pad:

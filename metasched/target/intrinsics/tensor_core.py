@@ -30,12 +30,16 @@ class Operand:
         scope: of what the product reads.
         layouts: index maps of the copy in shared memory, none where it keeps its rows. The copy
             runs over what the first makes; the others only name the places anew.
-        pad: elements that a row of a plain copy is longer, so that rows fall on different banks.
+        order: in which order the copy runs over what the first layout makes, so that threads side
+            by side read side by side.
+        pad: elements that the last rows of the copy are longer, so that threads side by side write
+            to different banks.
     """
 
     load: str | None
     scope: str
     layouts: tuple[str, ...] = ()
+    order: tuple[int, ...] = ()
     pad: int = 0
 
 
@@ -133,21 +137,21 @@ class Indices:
         at: the same as a function.
     """
 
-    texts: tuple[str, str]
-    at: Callable[[Expr, Expr], tuple[Expr, Expr]]
+    texts: tuple[str, ...]
+    at: Callable[[Expr, Expr], tuple[Expr, ...]]
 
 
 ROWS: Final = Indices(("x", "k"), lambda x, k: (x, k))
 COLUMNS: Final = Indices(("k", "x"), lambda x, k: (k, x))
 CORES: Final = Indices(
-    ("x // 8", "k // 8 * 64 + x % 8 * 8 + k % 8"),
-    lambda x, k: (x // 8, k // 8 * 64 + x % 8 * 8 + k % 8),
+    ("x // 8", "k // 8", "x % 8 * 8 + k % 8"),
+    lambda x, k: (x // 8, k // 8, x % 8 * 8 + k % 8),
 )
 """Blocks of 8 rows and 8 terms, each in one piece, all terms of 8 rows after another."""
 
 CORE_COLUMNS: Final = Indices(
-    ("k // 8", "x // 8 * 64 + k % 8 * 8 + x % 8"),
-    lambda x, k: (k // 8, x // 8 * 64 + k % 8 * 8 + x % 8),
+    ("k // 8", "x // 8", "k % 8 * 8 + x % 8"),
+    lambda x, k: (k // 8, x // 8, k % 8 * 8 + x % 8),
 )
 """Blocks of 8 terms and 8 columns, each in one piece, all columns of 8 terms after another."""
 
@@ -197,7 +201,8 @@ def product(
             before_barrier={"cuda": fence} if fence else {},
         ),
     )  # fmt: skip
-    call = f'    invoke("{name}", [c[0, 0]], a[0, 0], b[0, 0], c[0, 0])'
+    first, second = (", ".join("0" for _ in p.shape) for p in (a, b))
+    call = f'    invoke("{name}", [c[0, 0]], a[{first}], b[{second}], c[0, 0])'
     return _intrin(name, head, body, call)
 
 

@@ -1,8 +1,9 @@
 """Products of 64 rows by four warps together, from shared memory: wgmma of Hopper.
 
 Both operands stay in shared memory, as core matrices of 8 x 16 bytes that are each in one piece;
-descriptors say how far apart they are. So no swizzle is needed: threads that copy neighbouring core
-rows meet no bank twice. Each product waits for its result.
+descriptors say how far apart they are. Core matrices lie 16 bytes further apart than they are long:
+threads side by side then read whole lines of global memory and write to a bank each, and no
+swizzle is needed. Each product waits for its result.
 """
 
 from __future__ import annotations
@@ -29,12 +30,11 @@ _TERMS: Final = 64
 _STEP: Final = 16
 """Terms of one instruction."""
 
-_CORE: Final = 64
-"""Elements of a core matrix."""
-
 _LAYOUT: Final = "i, k -> [i // 8, k // 8, i % 8, k % 8]"
-_FLAT: Final = ("a, b, c, d -> [a, b * 8 + c, d]", "a, b, c -> [a, b * 8 + c]")
-"""Core matrices of a row after each other: what the product takes."""
+_FLAT: Final = "a, b, c, d -> [a, b, c * 8 + d]"
+"""Core matrices in one piece: what the product takes."""
+
+_OPERAND: Final = Operand(None, "shared", (_LAYOUT, _FLAT), order=(0, 2, 1, 3), pad=8)
 
 _FENCE: Final = 'asm volatile("fence.proxy.async.shared::cta;" ::: "memory");'
 """Stores to shared memory come before what wgmma reads there."""
@@ -48,18 +48,18 @@ _DESCRIPTOR: Final = """\
 def _text(columns: int, kind: str, order: Order) -> str:
     """Four instructions of 16 terms.
 
-    Where an operand has terms in rows, core matrices of the next 8 terms follow at once, and those
-    of the next 8 rows (or columns) are a row away. A second operand with columns in rows has it the
-    other way round. The leading offset is the one along the terms in both cases.
+    Where an operand has terms in rows, core matrices of the next 8 terms follow, and those of the
+    next 8 rows (or columns) are a row of them away. A second operand with columns in rows has it
+    the other way round. The leading offset is the one along the terms in both cases.
     """
     across = order == "kn"
-    lead, stride = ("ld_x1", _CORE) if across else (_CORE, "ld_x1")
+    lead, stride = ("ld2_x1", "ld_x1") if across else ("ld_x1", "ld2_x1")
     registers = columns // 2
     outs = ", ".join(f"%{n}" for n in range(registers))
     held = ", ".join(f'"+f"(o0[{n}])' for n in range(registers))
     steps = "\n".join(
         f"  const unsigned long long a{step} = "
-        + _DESCRIPTOR.format(at=f"x0 + {2 * step * _CORE}", lead=_CORE, stride="ld_x0")
+        + _DESCRIPTOR.format(at=f"x0 + {2 * step} * ld_x0", lead="ld_x0", stride="ld2_x0")
         + f", b{step} = "
         + _DESCRIPTOR.format(at=f"x1 + {2 * step} * {lead}", lead=lead, stride=stride)
         + ";\n"
@@ -94,8 +94,9 @@ def _group(operand: str, kind: str, columns: int, order: Order) -> str:
     name = f"wgmma_{kind}_f32_{order}_{columns}"
     across = order == "kn"
     dtype, wide = DType.of(operand), DType.of("float32")
-    a = Param(dtype, (_ROWS // 8, _TERMS * 8), "shared")
-    b = Param(dtype, (8, columns * 8) if across else (columns // 8, _TERMS * 8), "shared")
+    a = Param(dtype, (_ROWS // 8, _TERMS // 8, 64), "shared")
+    cores = (_TERMS // 8, columns // 8) if across else (columns // 8, _TERMS // 8)
+    b = Param(dtype, (*cores, 64), "shared")
     c = Param(wide, (_ROWS, columns), "wmma.accumulator")
     features = ("wgmma",)
     clear = f"#pragma unroll\nfor (int n = 0; n < {columns // 2}; ++n) o0[n] = 0.0f;"
@@ -103,8 +104,7 @@ def _group(operand: str, kind: str, columns: int, order: Order) -> str:
         name,
         TensorCoreGroup(
             name, (_ROWS, columns, _TERMS), (operand, "float32"), order, _THREADS,
-            Operand(None, "shared", (_LAYOUT, *_FLAT)),
-            Operand(None, "shared", (_LAYOUT, *_FLAT)),
+            _OPERAND, _OPERAND,
             zero(f"{name}_zero", c, clear, _THREADS),
             product(
                 f"{name}_mma", (_ROWS, columns, _TERMS), (a, b, c),
