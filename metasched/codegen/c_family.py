@@ -42,6 +42,11 @@ class CFamilyPrinter(ExprPrinter):
         self._threaded = False
         self._undeclared: dict[str, Buffer] = {}
 
+    @property
+    def initial(self) -> str:
+        """What follows a declaration without a value."""
+        return ""
+
     # -- lines ---------------------------------------------------------------------------------
 
     def line(self, text: str) -> None:
@@ -119,7 +124,7 @@ class CFamilyPrinter(ExprPrinter):
     def declare_pending(self) -> None:
         """Declare the registers whose first store is in a region that begins or ends here."""
         for buffer in self._undeclared.values():
-            self.line(f"{self.type(buffer.dtype)} {self.name(buffer.name)};")
+            self.line(f"{self.type(buffer.dtype)} {self.name(buffer.name)}{self.initial};")
         self._undeclared.clear()
 
     def register(self, buffer: Buffer) -> str:

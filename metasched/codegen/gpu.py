@@ -85,6 +85,11 @@ class GpuPrinter(CFamilyPrinter):
         self._threads = 1
         self._fences: tuple[str, ...] = ()
 
+    @property
+    def initial(self) -> str:
+        """What follows a declaration without a value."""
+        return self.gpu.initial
+
     # -- kernels -------------------------------------------------------------------------------
 
     def kernel(self, kernel: Kernel) -> KernelLaunch:
@@ -225,7 +230,7 @@ class GpuPrinter(CFamilyPrinter):
         size = int_value(buffer.shape[0])
         aligned = self.gpu.aligned if buffer.dtype.bytes < 4 else ""
         name = self.name(buffer.name)
-        self.line(f"{aligned}{self.type(buffer.dtype)} {name}[{size}]{self.gpu.initial};")
+        self.line(f"{aligned}{self.type(buffer.dtype)} {name}[{size}]{self.initial};")
 
     def store(self, store: Store) -> None:
         """Print an assignment; what is no aligned vector is stored lane by lane."""

@@ -52,7 +52,7 @@ class GpuDialect:
         lane: one lane of a vector variable.
         wide: the type of indices that need 64 bits.
         aligned: what makes an array of small elements begin at a whole vector.
-        initial: what follows the declaration of a thread's array.
+        initial: what follows the declaration of what a thread has, where no value does.
     """
 
     language: Language

@@ -189,7 +189,9 @@ def _compact(buffer: Buffer, accesses: list[_Access], outer: int, scope: Scope) 
         full = int_value(size)
         threaded = any(is_thread(loop) for a in accesses for loop in a.loops)
         most = None if full is None else full if threaded else full - 1
-        if box is None or extent is None or (most is not None and extent > most):
+        # Of a thread's own box no index tells threads apart, even where guards leave some out.
+        own = threaded and buffer.scope == "local" and box and int_value(box[0]) is None
+        if box is None or extent is None or (most is not None and extent > most and not own):
             first.append(const(0))
             shape.append(size)
         else:

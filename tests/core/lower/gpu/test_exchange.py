@@ -45,3 +45,21 @@ def test_a_shared_value_of_another_thread() -> None:
 def test_a_global_value_of_the_same_block_has_a_box_of_its_own() -> None:
     text = check_opencl(two_stages("global", apart=True).program)
     assert text.buffers == (4 * 32 * 4,)
+
+
+def test_a_threads_own_array_is_indexed_alike_by_all_threads() -> None:
+    """Tiles that reach over the edge of the result, guarded for all threads but the first."""
+    schedule = Schedule(ops.batch_matmul(b=1, m=8, n=4, k=6), seed=0)
+    product = schedule.get_block("z")
+    result = schedule.cache_write(product, 0, "local")
+    batch, i, j, k = schedule.get_loops(product)
+    b0, b1, b2 = schedule.split(batch, [None, 3, 3])
+    schedule.reorder(b0, i, j, b1, k, b2)
+    schedule.bind(i, "blockIdx.x")
+    schedule.bind(b1, "threadIdx.y")
+    schedule.reverse_compute_at(result, b1)
+    (kernel,) = lower_gpu(schedule.program, OPENCL).kernels
+    own = [line for line in str(kernel.body).splitlines() if "z_local[" in line]
+    assert own
+    assert not any("threadIdx" in line.split("z_local[")[1].split("]")[0] for line in own)
+    check_opencl(schedule.program)
