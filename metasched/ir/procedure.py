@@ -18,6 +18,7 @@ from metasched.errors import UsageError
 from metasched.ir.dtype import DType
 from metasched.ir.expr import Expr, Load, Var, const
 from metasched.ir.stmt import For, Invoke, Stmt, Store
+from metasched.ir.walk import walk
 from metasched.registry import Registry
 
 FRAGMENTS: Final = frozenset({"warp", "wmma.matrix_a", "wmma.matrix_b", "wmma.accumulator"})
@@ -83,7 +84,8 @@ class Procedure:
         features: what the target must offer, by name.
         includes: the headers that the text needs.
         before_barrier: a statement by language that each thread needs in front of each barrier of a
-            kernel that calls it, as where its reads bypass the order of plain stores.
+            kernel that calls it, as where its reads bypass the order of plain stores, or go on
+            beside the threads.
 
     Raises:
         UsageError: a fragment does not spread evenly over the threads.
@@ -114,6 +116,11 @@ class Procedure:
         outputs = ((f"o{n}", p) for n, p in enumerate(self.outputs))
         return (*outputs, *((f"x{n}", p) for n, p in enumerate(self.args)))
 
+    @property
+    def is_beside(self) -> bool:
+        """Whether it may read its arguments until the next barrier."""
+        return bool(self.before_barrier)
+
     def missing(self, features: Iterable[str]) -> tuple[str, ...]:
         """What a target with some features lacks."""
         offered = frozenset(features)
@@ -140,6 +147,12 @@ def elements(param: Param) -> int:
 
 
 PROCEDURES: Final = Registry[Procedure]("procedure")
+
+
+def runs_beside(stmt: Stmt) -> bool:
+    """Whether a statement starts procedures that go on beside the threads."""
+    calls = (s for s in walk(stmt) if isinstance(s, Invoke))
+    return any(c.fn in PROCEDURES and PROCEDURES[c.fn].is_beside for c in calls)
 
 
 def why_not_invocable(call: Invoke) -> str | None:

@@ -16,6 +16,7 @@ from typing import Final
 
 from metasched.errors import CodegenError
 from metasched.ir.expr import Buffer, Expr, Load, Var, const, floormod, int_value, less
+from metasched.ir.procedure import runs_beside
 from metasched.ir.stmt import Alloc, For, If, Invoke, Seq, Stmt, Store, annotation, seq
 from metasched.ir.threads import SHARED
 from metasched.ir.walk import (
@@ -210,7 +211,8 @@ class _Pipeline:
                 continue
             start = min(g.place for g in makers if g.stage == first)
             end = max(g.place for g in users if g.stage == final)
-            found[buffer] = max(1, final - first + (1 if start < end else 0))
+            used = start < end or any(runs_beside(g.stmt) for g in users)
+            found[buffer] = max(1, final - first + used)
         return {b: n for b, n in found.items() if n > 1}
 
     def build(self) -> Stmt:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import ClassVar, Final, final
 
 from metasched.analysis.kernels import STAGES
+from metasched.ir.procedure import runs_beside
 from metasched.ir.stmt import Block, For, Seq, Stmt, annotation
 from metasched.ir.threads import SHARED
 from metasched.ir.walk import blocks
@@ -40,7 +41,11 @@ class RewritePipeline(AbstractPostproc):
             depth = schedule.state.loops_above(block).index(loop)
             handle = schedule.get_loops(schedule.get_block(name))[depth]
             schedule.annotate(handle, _STAGE, (*(0,) * (count - 1), stages - 1))
-            schedule.annotate(handle, _ORDER, tuple(range(count)))
+            order = tuple(range(count))
+            if runs_beside(loop.body):
+                # The products of an iteration start, and copies for later ones meanwhile.
+                order = (*order[1:], 0)
+            schedule.annotate(handle, _ORDER, order)
             schedule.annotate(handle, _ASYNC, (0,))
         return schedule
 

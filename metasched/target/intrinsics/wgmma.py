@@ -3,7 +3,7 @@
 Both operands stay in shared memory, as core matrices of 8 x 16 bytes that are each in one piece;
 descriptors say how far apart they are. Core matrices lie 16 bytes further apart than they are long:
 threads side by side then read whole lines of global memory and write to a bank each, and no
-swizzle is needed. Each product waits for its result.
+swizzle is needed. A product goes on beside the threads until they meet at a barrier or store it.
 """
 
 from __future__ import annotations
@@ -36,8 +36,13 @@ _FLAT: Final = "a, b, c, d -> [a, b, c * 8 + d]"
 
 _OPERAND: Final = Operand(None, "shared", (_LAYOUT, _FLAT), order=(0, 2, 1, 3), pad=8)
 
-_FENCE: Final = 'asm volatile("fence.proxy.async.shared::cta;" ::: "memory");'
-"""Stores to shared memory come before what wgmma reads there."""
+_WAIT: Final = 'asm volatile("wgmma.wait_group.sync.aligned 0;" '
+"""The products of the thread are done; what follows names what they hold in registers."""
+
+_FENCE: Final = (
+    _WAIT + '::: "memory"); asm volatile("fence.proxy.async.shared::cta;" ::: "memory");'
+)
+"""What products read may be overwritten, and stores come before what the next ones read."""
 
 _DESCRIPTOR: Final = """\
 ((unsigned long long)(((unsigned)__cvta_generic_to_shared({at}) & 0x3ffff) >> 4) \
@@ -73,20 +78,22 @@ def _text(columns: int, kind: str, order: Order) -> str:
         '  asm volatile("wgmma.fence.sync.aligned;" ::: "memory");\n'
         f"{steps}\n"
         '  asm volatile("wgmma.commit_group.sync.aligned;" ::: "memory");\n'
-        '  asm volatile("wgmma.wait_group.sync.aligned 0;" ::: "memory");\n'
         "}\n"
         "(void)x2;"
     )
 
 
 def _store(columns: int) -> str:
+    held = ", ".join(f'"+f"(sums[{n}])' for n in range(columns // 2))
     return (
+        "float *sums = (float *)x0;\n"
+        f'{_WAIT}: {held} :: "memory");\n'
         "const int lane = threadIdx.x % 32;\n"
         "const int row = threadIdx.x / 32 * 16 + lane / 4, col = lane % 4 * 2;\n"
         "#pragma unroll\n"
         f"for (int n = 0; n < {columns // 4}; ++n)\n"
         "  *(float2 *)(o0 + (row + n % 2 * 8) * ld_o0 + n / 2 * 8 + col) = "
-        "*(const float2 *)(x0 + n * 2);"
+        "*(const float2 *)(sums + n * 2);"
     )
 
 

@@ -1,13 +1,17 @@
 from __future__ import annotations
 
+import re
+from collections import defaultdict
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from metasched import ops
+from metasched.codegen import emit
 from metasched.ir.stmt import Invoke, Program
 from metasched.ir.walk import walk
+from metasched.lower import lower
 from metasched.schedule.replay import replay
 from metasched.schedule.samplers.site import Draw
 from metasched.schedule.schedule import Schedule
@@ -92,3 +96,29 @@ def test_default_schedules_use_tensor_cores_without_spills(
 ) -> None:
     schedule = default_schedule(program, target)
     assert instruction in check_cuda(schedule.program, tmp_path, arch).text
+
+
+def test_products_of_four_warps_run_beside_copies_of_whole_lines() -> None:
+    scheduled = default_schedule(half(4096, 4096, 4096), HOPPER).program
+    text = emit(lower(scheduled, HOPPER), HOPPER).text
+    steady = text[text.index("wait_group 1") :]
+    # What a product reads is overwritten after the next barrier at the earliest.
+    places = [
+        steady.index(part)
+        for part in ("wgmma.wait_group", "__syncthreads", "_mma(", "ms_cp_async_16")
+    ]
+    assert places == sorted(places)
+    assert "wgmma.wait_group" not in text[: text.index("_store(")]
+    # Eight threads side by side fill a line, each from a place and to a bank of its own.
+    ((to, source),) = re.findall(r"a_shared\[(.*threadIdx_x.*)\], &a\[(.*threadIdx_x.*)\]", steady)
+    reads, writes = (
+        [eval(place.replace("/", "//"), _lane(thread)) for thread in range(8)]
+        for place in (source, to)
+    )
+    assert [r - reads[0] for r in reads] == [8 * lane for lane in range(8)]
+    assert len({w * 2 % 128 for w in writes}) == 8
+
+
+def _lane(thread: int) -> defaultdict[str, int]:
+    """The names in an index: a thread, and all others at 0."""
+    return defaultdict(int, threadIdx_x=thread)
