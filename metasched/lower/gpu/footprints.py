@@ -1,7 +1,7 @@
 """Which thread touches which element: the exact test that decides where barriers are needed.
 
 Sizes are numbers and a block has at most some thousand threads, so the elements that each thread
-touches between two points are simply counted out with NumPy. What all threads have in common, such
+touches between two points are simply counted out (`touched`). What all threads have in common, such
 as the block's position, is taken off first; what cannot be counted out is taken for a conflict.
 """
 
@@ -9,22 +9,21 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import product
-from math import lcm
+from itertools import accumulate, product
+from math import lcm, prod
+from operator import mul
 from typing import Final, TypeAlias
 
-import numpy as np
-import numpy.typing as npt
-
 from metasched.analysis.facts import terms
-from metasched.ir.expr import Binary, Buffer, Cast, Const, Expr, Var, const, int_value
+from metasched.ir.expr import Binary, Buffer, Expr, Var, const, int_value
 from metasched.ir.walk import free_vars, substitute, walk_expr
 from metasched.lower.affine import has_load, mentions
 from metasched.lower.gpu.kernel import Axis
+from metasched.lower.gpu.touched import Touched, Uncountable, Values, count_out, value_of
 from metasched.lower.scope import Scope
 
-Array: TypeAlias = npt.NDArray[np.int64]
-Values: TypeAlias = "dict[Var, int]"
+_Extents: TypeAlias = tuple[tuple[Var, int], ...]
+_Counted: TypeAlias = tuple[Expr, tuple[Expr, ...], _Extents, _Extents]
 
 MOST_ELEMENTS: Final = 1 << 22
 """Elements counted out for one access at most."""
@@ -64,10 +63,6 @@ class Access:
         return Access(self.buffer, index, self.writes, self.inner, conditions)
 
 
-class _Uncountable(Exception):
-    """An expression depends on more than threads and loops."""
-
-
 @dataclass(slots=True)
 class Footprints:
     """The conflicts between accesses of the threads of one block.
@@ -82,6 +77,7 @@ class Footprints:
     _seen: dict[tuple[Access, Access], bool] = field(
         default_factory=dict[tuple[Access, Access], bool]
     )
+    _counted: dict[_Counted, Touched] = field(default_factory=dict[_Counted, Touched])
 
     def conflict(self, a: Access, b: Access) -> bool:
         """Whether two threads may touch one element, one of them storing."""
@@ -105,13 +101,12 @@ class Footprints:
             return True
         try:
             return any(
-                _overlap(
-                    self._elements(a, moving_a, case),
-                    self._elements(b, moving_b + distance, case),
+                self._touched(a, moving_a, case).meets(
+                    self._touched(b, moving_b, case), int(value_of(distance, case))
                 )
                 for case in cases
             )
-        except _Uncountable:
+        except Uncountable:
             return True
 
     def _own(self, access: Access) -> set[Var]:
@@ -136,28 +131,26 @@ class Footprints:
         ranges = (range(extent) for _, extent in extents)
         return [dict(zip(names, values, strict=True)) for values in product(*ranges)]
 
-    def _elements(self, access: Access, index: Expr, case: Values) -> tuple[Array, Array]:
-        """The threads (linear) and the elements they touch, pair by pair."""
-        conditions = [c for c in access.conditions if self._countable(c, access, case)]
+    def _touched(self, access: Access, index: Expr, case: Values) -> Touched:
+        """The elements that the threads touch."""
+        conditions = tuple(c for c in access.conditions if self._countable(c, access, case))
         used = free_vars(index).union(*(free_vars(c) for c in conditions))
-        inner = [(var, extent) for var, extent in access.inner if var in used]
-        shape = [*(axis.extent for axis in reversed(self.axes)), *(e for _, e in inner)]
-        if np.prod(shape) > MOST_ELEMENTS:
-            raise _Uncountable
-        names = [*(axis.var for axis in reversed(self.axes)), *(v for v, _ in inner)]
-        grid: dict[Var, Array | int] = {
-            var: np.arange(extent).reshape([-1 if k == n else 1 for k in range(len(shape))])
-            for n, (var, extent) in enumerate(zip(names, shape, strict=True))
-        }
-        grid |= case
-        threads: Array | int = 0
-        for axis in reversed(self.axes):
-            threads = threads * axis.extent + grid[axis.var]
-        mask = np.ones(shape, np.bool_)
-        for condition in conditions:
-            mask &= np.asarray(value_of(condition, grid), np.bool_)
-        elements = np.broadcast_to(np.asarray(value_of(index, grid)), shape)
-        return np.broadcast_to(np.asarray(threads), shape)[mask], elements[mask]
+        extents = {axis.var: axis.extent for axis in self.axes}
+        extents |= {var: extent for var, extent in access.inner if var in used}
+        if prod(extents.values()) > MOST_ELEMENTS:
+            raise Uncountable
+        known = {var: value for var, value in case.items() if var in used}
+        key = (index, conditions, tuple(extents.items()), tuple(known.items()))
+        found = self._counted.get(key)
+        if found is None:
+            found = count_out(index, conditions, extents, self._strides(), known)
+            self._counted[key] = found
+        return found
+
+    def _strides(self) -> Values:
+        """What a step of each axis adds to the number of a thread in its block."""
+        sizes = accumulate((axis.extent for axis in self.axes), mul, initial=1)
+        return {axis.var: size for axis, size in zip(self.axes, sizes, strict=False)}
 
     def _countable(self, condition: Expr, access: Access, case: Values) -> bool:
         known = self._own(access) | case.keys()
@@ -208,42 +201,6 @@ def _without(expr: Expr, parts: set[Expr]) -> Expr:
     from metasched.ir.walk import map_expr
 
     return const(0, expr.dtype) if expr in parts else map_expr(expr, lambda e: _without(e, parts))
-
-
-def _overlap(a: tuple[Array, Array], b: tuple[Array, Array]) -> bool:
-    """Whether some element is touched by one thread in ``a`` and by another one in ``b``."""
-    if not len(a[0]) or not len(b[0]):
-        return False
-    order = np.argsort(a[1], kind="stable")
-    elements, starts = np.unique(a[1][order], return_index=True)
-    low = np.minimum.reduceat(a[0][order], starts)
-    high = np.maximum.reduceat(a[0][order], starts)
-    at = np.minimum(np.searchsorted(elements, b[1]), len(elements) - 1)
-    met = elements[at] == b[1]
-    return bool(np.any(met & ((low[at] != b[0]) | (high[at] != b[0]))))
-
-
-_OPERATIONS: Final = {
-    "add": np.add, "sub": np.subtract, "mul": np.multiply, "floordiv": np.floor_divide,
-    "floormod": np.mod, "min": np.minimum, "max": np.maximum, "eq": np.equal,
-    "ne": np.not_equal, "lt": np.less, "le": np.less_equal, "and": np.logical_and,
-    "or": np.logical_or,
-}  # fmt: skip
-
-
-def value_of(expr: Expr, values: Mapping[Var, Array | int]) -> Array | int:
-    """An integer expression for many values of its variables at once."""
-    match expr:
-        case Const():
-            return int(expr.value)
-        case Var() if expr in values:
-            return values[expr]
-        case Cast() if expr.dtype.is_int:
-            return value_of(expr.value, values)
-        case Binary() if expr.op in _OPERATIONS:
-            return _OPERATIONS[expr.op](value_of(expr.a, values), value_of(expr.b, values))
-        case _:
-            raise _Uncountable
 
 
 def accesses_of(exprs: Sequence[Expr], conditions: tuple[Expr, ...]) -> Iterator[Access]:
