@@ -12,7 +12,8 @@ from metasched.errors import UsageError, suggest
 
 T = TypeVar("T")
 
-_OWN: Final = ("metasched", "metasched_db", "metasched_workers")
+OWN: Final = ("metasched", "metasched_db", "metasched_workers")
+"""The packages whose members every installation has."""
 _ALL: Final[list[Registry[Any]]] = []
 
 
@@ -61,6 +62,11 @@ class Registry(Generic[T]):
         return len(self._members)
 
 
+def registries() -> tuple[Registry[Any], ...]:
+    """Return all registries of this process."""
+    return tuple(_ALL)
+
+
 def foreign_modules() -> tuple[str, ...]:
     """Return the modules outside this library that registered members, in the order they did.
 
@@ -72,7 +78,7 @@ def foreign_modules() -> tuple[str, ...]:
         for registry in _ALL
         for name in registry._origins  # pyright: ignore[reportPrivateUsage]
     )
-    outside = (name for name in found if name.partition(".")[0] not in _OWN)
+    outside = (name for name in found if name.partition(".")[0] not in OWN)
     importable = (name for name in outside if _file_of(name))
     return tuple(dict.fromkeys(importable))
 

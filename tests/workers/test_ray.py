@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-import time
 from importlib.metadata import EntryPoint, EntryPoints
 from importlib.util import find_spec
 from pathlib import Path
@@ -39,14 +38,12 @@ def ray_processes() -> list[str]:
 def test_a_program_is_tuned_on_ray(tmp_path: Path) -> None:
     database = f"sqlite:///{tmp_path}/ray.db"
     program = ms.ops.matmul(m=32, n=32, k=32)
-    began = time.monotonic()
     result = ms.tune(program, workers="ray", trials=6, database=database)
     assert isinstance(result, ms.TuneResult)
     assert (result.trials, result.best is not None) == (6, True)
     with ms.Database(database) as opened:
         assert len(list(opened.records(statuses=[Status.OK]))) <= 6
     assert not ray_processes()
-    assert time.monotonic() - began < 60
     assert not os.environ.get("RAY_ADDRESS")
 
 
