@@ -2,8 +2,8 @@
 
 Both operands stay in shared memory, as core matrices of 8 x 16 bytes that are each in one piece;
 descriptors say how far apart they are. Core matrices lie 16 bytes further apart than they are long:
-threads side by side then read whole lines of global memory and write to a bank each, and no
-swizzle is needed. A product goes on beside the threads until they meet at a barrier or store it.
+threads side by side then read whole lines of global memory and write to a bank each. A product goes
+on beside the threads until they meet at a barrier or store it.
 """
 
 from __future__ import annotations
