@@ -6,14 +6,14 @@ from collections.abc import Iterator
 
 import pytest
 
-from metasched.registry import registries
+from metasched.registry import OWN, registries
 
 
 @pytest.fixture(autouse=True)
-def as_before() -> Iterator[None]:
+def own_members() -> Iterator[None]:
     """Take members off that a page registered, since other tests go through all members."""
-    before = {id(registry): set(registry) for registry in registries()}
     yield
     for registry in registries():
-        for name in set(registry) - before.get(id(registry), set()):
-            del registry._members[name], registry._origins[name]
+        for name in list(registry):
+            if registry.origin(name).partition(".")[0] not in (*OWN, "tests"):
+                del registry._members[name], registry._origins[name]
