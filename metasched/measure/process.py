@@ -106,6 +106,11 @@ class WorkerProcess:
     def kill(self) -> None:
         """End the worker and everything it started, and wait until it is gone."""
         kill_tree(self.pid)
+        with contextlib.suppress(ChildProcessError):
+            # A fork that was under way when the leader was stopped appears only now. Until the
+            # leader is waited for, its number stands for no other session.
+            os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOWAIT)
+            kill_tree(self.pid)
         self._process.wait()
         self.connection.close()
         with contextlib.suppress(OSError):
