@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from metasched.analysis.access import with_regions
+from metasched.analysis.access import EXPLICIT, explicit_regions, with_regions
 from metasched.errors import UsageError
 from metasched.ir.expr import (
     TRUE,
@@ -119,6 +119,7 @@ def _whole(state: State, buffer: Buffer) -> PlainNest | None:
         return None
     (block,) = writers
     plain = all(it.kind == "spatial" for it in block.iters) and block.init is None
+    plain = plain and not any(explicit_regions(block, verb) for verb in EXPLICIT)
     if not plain or block.predicate != TRUE or any(x.buffer == buffer for x in loads(block.body)):
         return None
     if state.scope(block) is not _home(state, buffer) or not _stores_all(block, buffer):
