@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 import tempfile
+import time
 from pathlib import Path
 
 import pytest
@@ -30,3 +31,21 @@ def test_the_next_host_removes_what_a_dead_one_left(
     assert other.exists()
     assert mine.parent == tmp_path
     assert tempfile.gettempdir() == os.environ["TMPDIR"] == str(mine)
+
+
+def test_a_killed_driver_leaves_no_kernels_behind(tmp_path: Path) -> None:
+    command = (
+        "import os, signal; from metasched_workers.artefacts import Store\n"
+        "store = Store(); (store.folder / 'kernel.so').touch(); print(store.folder, flush=True)\n"
+        "os.kill(os.getpid(), signal.SIGKILL)"
+    )
+    environment = {**os.environ, "TMPDIR": str(tmp_path)}
+    done = subprocess.run(
+        [sys.executable, "-c", command], stdout=subprocess.PIPE, text=True, env=environment
+    )
+    folder = Path(done.stdout.strip())
+    assert folder.parent == tmp_path
+    deadline = time.monotonic() + 10
+    while folder.exists():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)

@@ -23,6 +23,7 @@ from metasched.measure.records import (
     CompareRequest,
 )
 from metasched_workers.protocol import Answer, Request
+from metasched_workers.scratch import Broom
 
 _MOST_KEPT = 256
 """Files that a host keeps though nothing here needs them now: references come again."""
@@ -126,6 +127,7 @@ class Store:
 
     def __init__(self) -> None:
         self.folder = Path(tempfile.mkdtemp(prefix="metasched-job-"))
+        self._broom = Broom(str(self.folder))
         self._numbers = itertools.count()
 
     def keep(self, result: BuildResult, content: bytes | None) -> BuildResult:
@@ -152,7 +154,7 @@ class Store:
 
     def close(self) -> None:
         """Remove all files."""
-        shutil.rmtree(self.folder, ignore_errors=True)
+        self._broom.sweep()
 
 
 def _link(source: str, path: Path) -> None:

@@ -1,6 +1,7 @@
-"""The folder of a host: all that it and its processes write, removed by whoever finds it orphaned.
+"""Folders that are removed even when the process that made them is killed.
 
-Worker processes remove their own files when their parent dies, but they may be killed with it.
+A driver leaves a broom behind. The processes of a host may be killed with all below it, so that the
+next host there removes what it left.
 """
 
 from __future__ import annotations
@@ -9,10 +10,36 @@ import contextlib
 import os
 import re
 import shutil
+import subprocess
 import tempfile
 from pathlib import Path
+from typing import Final
 
+_SWEEP: Final = 'cat >/dev/null; for _ in 1 2 3 4 5; do rm -rf -- "$1"; sleep 1; done'
+"""Waits until the pipe breaks, then removes what dying processes still write to."""
 _NAME = re.compile(r"metasched-host-(\d+)-(\d+)-")
+
+
+class Broom:
+    """Removes a folder, at the latest when this process has ended, however that happened.
+
+    Args:
+        folder: What is removed with all in it.
+    """
+
+    def __init__(self, folder: str) -> None:
+        self._folder = folder
+        command = ["sh", "-c", _SWEEP, "sh", folder]
+        # In a session of its own, since Ctrl-C and closed terminals end a whole group.
+        self._process = subprocess.Popen(command, stdin=subprocess.PIPE, start_new_session=True)
+
+    def sweep(self) -> None:
+        """Remove the folder now."""
+        shutil.rmtree(self._folder, ignore_errors=True)
+        self._process.kill()
+        self._process.wait()
+        assert self._process.stdin is not None
+        self._process.stdin.close()
 
 
 def claim_folder() -> str:

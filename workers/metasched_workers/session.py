@@ -9,8 +9,6 @@ import contextlib
 import logging
 import os
 import secrets
-import shutil
-import subprocess
 import sys
 import tempfile
 from collections.abc import Generator, Mapping
@@ -19,6 +17,7 @@ from importlib import import_module
 from typing import Any, Final
 
 from metasched.errors import MeasureError
+from metasched_workers.scratch import Broom
 
 STORE_BYTES: Final = 128 << 20
 """Of the object store on this machine: kernels are small, and each is needed once."""
@@ -31,8 +30,6 @@ _QUIET: Final = {
 _LOOPBACK: Final = {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"}
 """Despite its name this decides, on any system, whether Ray listens on loopback only."""
 _INSTALL: Final = "Ray is not installed; install it with `pip install 'metasched[ray]'`"
-_SWEEP: Final = 'cat >/dev/null; for _ in 1 2 3 4 5; do rm -rf -- "$1"; sleep 1; done'
-"""Waits until the pipe breaks, then removes a folder that dying processes still write to."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +43,7 @@ class Session:
     """
 
     folder: str
-    broom: subprocess.Popen[bytes] | None
+    broom: Broom | None
     is_borrowed: bool = False
 
     def close(self) -> None:
@@ -54,11 +51,7 @@ class Session:
         if not self.is_borrowed:
             load_ray().shutdown()
         if self.broom is not None:
-            shutil.rmtree(self.folder, ignore_errors=True)
-            self.broom.kill()
-            self.broom.wait()
-            assert self.broom.stdin is not None
-            self.broom.stdin.close()
+            self.broom.sweep()
 
 
 def start(cores: int, gpus: int = 0) -> Session:
@@ -108,7 +101,7 @@ def join(address: str) -> Session:
 
 
 def _connect(folder: str, **arguments: Any) -> Session:
-    session = Session(folder, _broom(folder) if folder else None)
+    session = Session(folder, Broom(folder) if folder else None)
     try:
         load_ray().init(log_to_driver=False, logging_level=logging.ERROR, **arguments)
     except Exception as error:
@@ -117,12 +110,6 @@ def _connect(folder: str, **arguments: Any) -> Session:
         reason = (str(error).strip() or repr(error)).splitlines()[0]
         raise MeasureError(f"Ray does not {where}: {reason}") from error
     return session
-
-
-def _broom(folder: str) -> subprocess.Popen[bytes]:
-    return subprocess.Popen(
-        ["sh", "-c", _SWEEP, "sh", folder], stdin=subprocess.PIPE, start_new_session=True
-    )
 
 
 def _check_not_imported() -> None:
