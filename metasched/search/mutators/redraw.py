@@ -3,10 +3,34 @@
 from __future__ import annotations
 
 from collections.abc import Collection
+from typing import ClassVar
 
 import numpy as np
 
-from metasched.search.problem import AbstractStructure, Ints
+from metasched.search.mutators.mutator import AbstractMutator, Mutated
+from metasched.search.problem import AbstractStructure, AbstractStructureSet, Ints
+
+
+class AbstractRedraw(AbstractMutator):
+    """Another value at one site of some kinds, by its probabilities; idle without such a site.
+
+    Attributes:
+        kinds: of the sites.
+    """
+
+    kinds: ClassVar[tuple[str, ...]]
+
+    def mutate(
+        self,
+        structure: AbstractStructure,
+        rows: Ints,
+        structures: AbstractStructureSet,
+        rng: np.random.Generator,
+    ) -> Mutated | None:
+        """Redraw one site of each row."""
+        del structures
+        changed = redraw(structure, rows, self.kinds, rng)
+        return None if changed is None else (structure, changed)
 
 
 def redraw(

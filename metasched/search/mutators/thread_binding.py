@@ -4,28 +4,15 @@ from __future__ import annotations
 
 from typing import final
 
-import numpy as np
-
-from metasched.search.mutators.mutator import MUTATORS, AbstractMutator, Mutated
-from metasched.search.mutators.redraw import redraw
-from metasched.search.problem import AbstractStructure, AbstractStructureSet, Ints
+from metasched.search.mutators.mutator import MUTATORS
+from metasched.search.mutators.redraw import AbstractRedraw
 
 
 @final
-class ThreadBinding(AbstractMutator):
+class ThreadBinding(AbstractRedraw):
     """Another value at one site of kind "thread"; idle in spaces without such a site."""
 
-    def mutate(
-        self,
-        structure: AbstractStructure,
-        rows: Ints,
-        structures: AbstractStructureSet,
-        rng: np.random.Generator,
-    ) -> Mutated | None:
-        """Redraw one site of each row."""
-        del structures
-        changed = redraw(structure, rows, ("thread",), rng)
-        return None if changed is None else (structure, changed)
+    kinds = ("thread",)
 
 
 MUTATORS.register("thread_binding", ThreadBinding)
