@@ -105,18 +105,9 @@ class MultiLevelTiling(AbstractRule):
 
     def refusal(self, state: State, block: Block, target: Target) -> str | None:
         """Reductions without reuse, and blocks not bound to loops of their own, stay."""
-        if is_root(state, block):
-            return "the root block"
-        if annotation(block.annotations, TILED) is not None:
-            return "tiled already"
-        if not has_reuse(block):
-            return "no reduction with data reuse"
-        loops = iter_loops(state, block)
-        if loops is None:
-            return "its variables are not bound to loops of their own"
-        if self.fixed is None and any(int_value(loop.extent) is None for loop in loops):
-            return "a loop has a symbolic extent"
-        return None
+        return why_not_tiled(state, block) or why_no_reuse(
+            state, block, symbolic=self.fixed is not None
+        )
 
     def apply(self, schedule: Schedule, block: Ref, target: Target) -> list[Schedule]:
         """Tile, then branch over the write-back and over packing."""
@@ -179,6 +170,33 @@ def _write_back(tiled: Tiled, level: int, scope: str) -> Tiled | None:
     except ScheduleError:
         return None
     return tiled
+
+
+def why_not_tiled(state: State, block: Block) -> str | None:
+    """Why no rule that tiles takes a block, or None."""
+    if is_root(state, block):
+        return "the root block"
+    if annotation(block.annotations, TILED) is not None:
+        return "tiled already"
+    return None
+
+
+def why_no_reuse(state: State, block: Block, *, symbolic: bool) -> str | None:
+    """Why a block is no reduction whose tiles use data again, or None.
+
+    Args:
+        state: where the block is.
+        block: the block.
+        symbolic: whether extents may be symbolic.
+    """
+    if not has_reuse(block):
+        return "no reduction with data reuse"
+    loops = iter_loops(state, block)
+    if loops is None:
+        return "its variables are not bound to loops of their own"
+    if not symbolic and any(int_value(loop.extent) is None for loop in loops):
+        return "a loop has a symbolic extent"
+    return None
 
 
 RULES.register(MultiLevelTiling.name, MultiLevelTiling)

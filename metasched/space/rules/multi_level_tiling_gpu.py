@@ -12,13 +12,11 @@ from dataclasses import dataclass
 from typing import ClassVar, Final, final
 
 from metasched.errors import ScheduleError, UsageError
-from metasched.ir.expr import int_value
-from metasched.ir.stmt import Block, annotation
+from metasched.ir.stmt import Block
 from metasched.schedule.schedule import Schedule
 from metasched.schedule.state import State
-from metasched.space.patterns import has_reuse, is_root, iter_loops
 from metasched.space.pipelining import note_stages
-from metasched.space.rules.multi_level_tiling import TILED
+from metasched.space.rules.multi_level_tiling import TILED, why_no_reuse, why_not_tiled
 from metasched.space.rules.rule import RULES, AbstractRule
 from metasched.space.tiling import Tiled, Tiles, has_elementwise_reader, tile
 from metasched.target import Target
@@ -76,18 +74,7 @@ class MultiLevelTilingGpu(AbstractRule):
 
     def refusal(self, state: State, block: Block, target: Target) -> str | None:
         """Reductions without reuse, and blocks not bound to loops of their own, stay."""
-        if is_root(state, block):
-            return "the root block"
-        if annotation(block.annotations, TILED) is not None:
-            return "tiled already"
-        if not has_reuse(block):
-            return "no reduction with data reuse"
-        loops = iter_loops(state, block)
-        if loops is None:
-            return "its variables are not bound to loops of their own"
-        if any(int_value(loop.extent) is None for loop in loops):
-            return "a loop has a symbolic extent"
-        return None
+        return why_not_tiled(state, block) or why_no_reuse(state, block, symbolic=False)
 
     def apply(self, schedule: Schedule, block: Ref, target: Target) -> list[Schedule]:
         """Tile, bind, keep sums in registers and operands in shared memory."""

@@ -14,13 +14,13 @@ from typing import ClassVar, Final, TypeAlias, final
 from metasched.analysis.kernels import GROUP_THREADS
 from metasched.errors import ScheduleError
 from metasched.ir.expr import Load, Var, int_value
-from metasched.ir.stmt import Block, annotation
+from metasched.ir.stmt import Block
 from metasched.ir.walk import expr_loads, free_vars
 from metasched.schedule.schedule import Schedule
 from metasched.schedule.state import State
-from metasched.space.patterns import is_root, iter_loops, iters_of, single_store
+from metasched.space.patterns import iter_loops, iters_of, single_store
 from metasched.space.pipelining import note_stages
-from metasched.space.rules.multi_level_tiling import TILED
+from metasched.space.rules.multi_level_tiling import TILED, why_not_tiled
 from metasched.space.rules.multi_level_tiling_gpu import FETCH
 from metasched.space.rules.rule import RULES, AbstractRule
 from metasched.target import Target
@@ -72,10 +72,8 @@ class MultiLevelTilingTensorCore(AbstractRule):
 
     def refusal(self, state: State, block: Block, target: Target) -> str | None:
         """Only products of matrices in whole tiles, of types that the target multiplies."""
-        if is_root(state, block):
-            return "the root block"
-        if annotation(block.annotations, TILED) is not None:
-            return "tiled already"
+        if (reason := why_not_tiled(state, block)) is not None:
+            return reason
         if iter_loops(state, block) is None:
             return "its variables are not bound to loops of their own"
         found = matrices(block)

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import ClassVar, Final, final
 
 from metasched.ir.expr import Binary, Cast, Expr, Load, int_value
-from metasched.ir.stmt import Block, annotation
+from metasched.ir.stmt import Block
 from metasched.ir.walk import free_vars
 from metasched.schedule.schedule import Schedule
 from metasched.schedule.state import State
@@ -21,14 +21,13 @@ from metasched.space.patterns import (
     has_condition,
     has_reuse,
     index_iters,
-    is_root,
     iter_loops,
     iters_of,
     producers,
     single_store,
 )
 from metasched.space.rules.auto_inline import KEEP
-from metasched.space.rules.multi_level_tiling import TILED
+from metasched.space.rules.multi_level_tiling import why_not_tiled
 from metasched.space.rules.multi_level_tiling_tensor_core import (
     MultiLevelTilingTensorCore,
     matrices,
@@ -54,10 +53,8 @@ class ReindexToMatrices(AbstractRule):
 
     def refusal(self, state: State, block: Block, target: Target) -> str | None:
         """Products of two operands that are no matrices yet."""
-        if is_root(state, block):
-            return "the root block"
-        if annotation(block.annotations, TILED) is not None:
-            return "tiled already"
+        if (reason := why_not_tiled(state, block)) is not None:
+            return reason
         if not has_reuse(block) or iter_loops(state, block) is None:
             return "no reduction with data reuse in a nest of its own"
         if matrices(block) is not None:
