@@ -6,14 +6,11 @@ from collections.abc import Iterator
 
 import pytest
 
-from metasched.registry import OWN, registries
+from tests.registries import own_members
 
 
 @pytest.fixture(autouse=True)
-def own_members() -> Iterator[None]:
-    """Take members off that a page registered, since other tests go through all members."""
-    yield
-    for registry in registries():
-        for name in list(registry):
-            if registry.origin(name).partition(".")[0] not in (*OWN, "tests"):
-                del registry._members[name], registry._origins[name]
+def as_fresh() -> Iterator[None]:
+    """Have the members of a fresh process, and leave none behind."""
+    with own_members():
+        yield

@@ -10,25 +10,18 @@ import pytest
 from metasched_workers.broker import Broker
 from metasched_workers.ray_workers import JobOptions, RayWorkers
 
-from metasched.registry import OWN, registries
 from metasched.target import Target
+from tests.registries import own_members
 from tests.workers.threads import ThreadCluster, ThreadFleet, simulated_fleet
 
 Join = Callable[..., RayWorkers]
 
 
 @pytest.fixture(autouse=True)
-def own_members() -> Iterator[None]:
-    """Hide what other tests registered in this process, since no builder elsewhere has it."""
-    hidden = [
-        (registry, name, registry._members.pop(name), registry._origins.pop(name))
-        for registry in registries()
-        for name in list(registry)
-        if registry.origin(name).partition(".")[0] not in OWN
-    ]
-    yield
-    for registry, name, member, origin in hidden:
-        registry._members[name], registry._origins[name] = member, origin
+def as_elsewhere() -> Iterator[None]:
+    """Have only the members that builders elsewhere have."""
+    with own_members():
+        yield
 
 
 @pytest.fixture

@@ -46,7 +46,6 @@ def registered(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]
     monkeypatch.syspath_prepend(str(tmp_path))
     importlib.import_module("users_own")
     yield "users_own"
-    del EXTERNS._members["test_shipped"], EXTERNS._origins["test_shipped"]
     del sys.modules["users_own"]
 
 
